@@ -1,0 +1,1 @@
+"""Video datasets and what a batch of them looks like."""
