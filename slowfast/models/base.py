@@ -16,6 +16,13 @@ NumClasses = int | Mapping[str, int]
 ACTIVATIONS = ("softmax", "sigmoid", "none")
 
 
+def check_head_act(act: str) -> str:
+    """``act`` itself, when it is one of ``ACTIVATIONS``."""
+    if act not in ACTIVATIONS:
+        raise ValueError(f"MODEL.HEAD_ACT is {act!r}: give one of {ACTIVATIONS}")
+    return act
+
+
 class ClipModel(nn.Module):
     """A clip classifier in two halves, so that heads can be swapped and features regressed.
 

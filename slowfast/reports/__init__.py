@@ -1,1 +1,1 @@
-"""TODO"""
+"""What people look at: tables, curves, confusion matrices, sample clips."""

@@ -1,0 +1,49 @@
+"""Installs the `slowfast` package; the exact versions the tests run with are in requirements.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    "video": ["opencv-python-headless>=4.10", "torchcodec==0.13.0"],  # other decoding backends
+    "prune": ["torch-pruning==1.6.1"],
+    "deploy": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22", "openvino>=2025.2"],
+    "dev": [
+        "pytest==9.2.0",
+        "pytest-xdist==3.8.0",
+        "pytest-timeout==2.4.0",
+        "pytest-cov==7.1.0",
+        "ruff==0.17.5",
+        "mypy==2.4.1",
+        "types-PyYAML==6.0.12.20261113",
+        "pylint==4.1.4",  # duplicate-code check
+        # Independent implementations the tests compare with.
+        "pytorchvideo==0.1.5",
+        "fvcore==0.1.5.post20221221",
+        "scikit-learn==1.9.1",
+        "opencv-python-headless==5.0.0.93",
+    ],
+}
+
+setup(
+    name="slowfast-efficient",
+    version="0.1.0",
+    description="Train, test and compress video action recognition models",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["slowfast", "slowfast.*"]),
+    install_requires=[
+        "torch>=2.13,<2.14",
+        "torchvision>=0.28,<0.29",
+        "numpy>=2.1",
+        "yacs>=0.1.8",
+        "PyYAML>=6.0",
+        "av>=14",
+        "pillow>=11",
+        "rich>=13",
+        "matplotlib>=3.9",
+        "tensorboard>=2.18",
+    ],
+    extras_require=EXTRAS,
+)

@@ -1,0 +1,156 @@
+"""Caffe2 ``.pkl`` weights of PySlowFast's model zoo, read without running what is in them."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slowfast.checkpoint.io import CheckpointError
+
+PATHWAY = {"": "0", "t_": "1"}
+"""Prefix of a blob -> pathway: the Fast one's start with ``t_`` (temporal)."""
+
+SUFFIXES = (
+    ("_bn_s", "_bn.weight"),
+    ("_bn_b", "_bn.bias"),
+    ("_bn_rm", "_bn.running_mean"),
+    ("_bn_riv", "_bn.running_var"),
+    ("_w", ".weight"),
+    ("_b", ".bias"),
+)
+SKIPPED = ("momentum", "lr", "model_iter")
+"""Solver state that the files hold beside the weights."""
+
+LAYERS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (r"(t_)?conv1(_xy)?", lambda m: f"s1.pathway{PATHWAY[m[1] or '']}_stem.conv{m[2] or ''}"),
+    (r"(t_)?res_conv1_bn", lambda m: f"s1.pathway{PATHWAY[m[1] or '']}_stem.bn"),
+    (r"t_pool1_subsample", lambda m: "s1_fuse.conv_f2s"),
+    (r"t_pool1_subsample_bn", lambda m: "s1_fuse.bn"),
+    (r"t_res(\d)_\d+_branch2c_bn_subsample", lambda m: f"s{m[1]}_fuse.conv_f2s"),
+    (r"t_res(\d)_\d+_branch2c_bn_subsample_bn", lambda m: f"s{m[1]}_fuse.bn"),
+    (r"(t_)?res(\d)_(\d+)_branch1(_bn)?", lambda m: f"{_block(m)}.branch1{m[4] or ''}"),
+    (
+        r"(t_)?res(\d)_(\d+)_branch2([abc])(_bn)?",
+        lambda m: f"{_block(m)}.branch2.{m[4]}{m[5] or ''}",
+    ),
+    (
+        r"(t_)?res(\d)_(\d+)_branch2b_bn_fc([12])",
+        lambda m: f"{_block(m)}.branch2.se.fc{m[4]}",
+    ),
+    (
+        r"nonlocal_conv(\d)_(\d+)_(theta|phi|g|out)",
+        lambda m: f"s{m[1]}.pathway0_nonlocal{m[2]}.conv_{m[3]}",
+    ),
+    (r"nonlocal_conv(\d)_(\d+)_bn", lambda m: f"s{m[1]}.pathway0_nonlocal{m[2]}.bn"),
+    (r"((?:conv|lin)_5(?:_bn)?)", lambda m: f"head.{m[1]}"),
+    (r"pred", lambda m: "head.projection"),
+)
+"""Layer in the file -> module name; each pattern must match as a whole."""
+
+
+def _block(match: re.Match[str]) -> str:
+    return f"s{match[2]}.pathway{PATHWAY[match[1] or '']}_res{match[3]}"
+
+
+def caffe2_name(blob: str) -> str:
+    """State-dict name of a blob.
+
+    >>> caffe2_name("t_res4_2_branch2b_bn_riv")
+    's4.pathway1_res2.branch2.b_bn.running_var'
+
+    Raises:
+        CheckpointError: no rule knows it.
+    """
+    for suffix, leaf in SUFFIXES:
+        if not blob.endswith(suffix):
+            continue
+        norm, _, entry = leaf.partition(".")
+        layer = blob.removesuffix(suffix) + norm
+        for pattern, module in LAYERS:
+            match = re.fullmatch(pattern, layer)
+            if match:
+                return f"{module(match)}.{entry}"
+    raise CheckpointError(
+        f"no rule turns the caffe2 blob {blob!r} into a parameter name: the file is of a network "
+        "that is not built here"
+    )
+
+
+def from_caffe2(blobs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """``blob -> array`` to ``name -> tensor``; solver state is left out."""
+    state = {}
+    for blob, value in blobs.items():
+        if any(part in blob for part in SKIPPED):
+            continue
+        state[caffe2_name(blob)] = torch.from_numpy(np.array(value))  # a copy that we may write
+    return state
+
+
+def read_caffe2(path: Path | str) -> dict[str, Tensor]:
+    """The weights in a caffe2 ``.pkl``, in our names.
+
+    Raises:
+        CheckpointError: not such a file, or one that would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no caffe2 weights at {path}")
+    with path.open("rb") as file:
+        try:
+            content = ArrayUnpickler(file).load()
+        except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError) as error:
+            raise CheckpointError(f"{path} is not a readable caffe2 .pkl: {error}") from error
+    blobs = content.get("blobs") if isinstance(content, dict) else None
+    if not isinstance(blobs, dict):
+        raise CheckpointError(f"{path} holds no caffe2 weights: a dictionary with `blobs` expected")
+    wrong = [name for name, value in blobs.items() if not _is_numeric(value)]
+    if wrong:
+        raise CheckpointError(f"{path}: blobs {wrong[:3]} are not arrays of numbers")
+    return from_caffe2(blobs)
+
+
+def _is_numeric(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, np.generic, int, float)) and (
+        np.asarray(value).dtype.kind in "biuf"
+    )
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Builds containers, numbers and NumPy arrays; refuses every other class and function."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file, encoding="latin1")
+
+    def find_class(self, module: str, name: str) -> Any:
+        allowed: dict[tuple[str, str], Any] = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("_codecs", "encode"): _encode_latin1,
+        }
+        core = importlib.import_module("numpy._core.multiarray")
+        for package in ("numpy.core", "numpy._core"):  # before and since NumPy 2
+            allowed[f"{package}.multiarray", "_reconstruct"] = core._reconstruct
+            allowed[f"{package}.multiarray", "scalar"] = core.scalar
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, which arrays of weights do not need; loading it "
+                "could run any code, so it is refused"
+            )
+        return allowed[module, name]
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 pickles bytes at protocol 2; no other codec is needed."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"unexpected text encoding {encoding!r}")
+    return text.encode("latin1")

@@ -1,0 +1,168 @@
+"""DATA, DATA_LOADER and the augmentation nodes."""
+
+from __future__ import annotations
+
+from slowfast.config.keys import Key, Tree
+
+FILES: Tree = {
+    "PATH_TO_DATA_DIR": Key("", "Folder with train.csv, val.csv, test.csv, or with the videos."),
+    "PATH_LABEL_SEPARATOR": Key(
+        " ", "Separator of path and label in a CSV row; paths that hold it must be quoted."
+    ),
+    "PATH_PREFIX": Key("", "Joined in front of every path of the CSV."),
+    "CLASS_NAMES_PATH": Key(
+        "", "JSON {name: class} or text file with one name per line; empty: what the data say."
+    ),
+    "SPLIT_RATIO": Key(
+        [0.7, 0.15, 0.15],
+        "Shares of train, val and test where a folder of videos has no split folders; sum 1.",
+        low=0,
+        high=1,
+    ),
+    "SKIP_ROWS": Key(0, "Rows to skip at the top of a CSV.", low=0),
+    "MAX_BAD_VIDEOS": Key(
+        10, "Training stops once more than this many different videos cannot be read.", low=0
+    ),
+    "DUMMY_LOAD": Key(False, "Random clips instead of files: for benchmarks and smoke runs."),
+    "DECODING_BACKEND": Key(
+        "pyav",
+        "Library that decodes: pyav, opencv, torchcodec. torchvision and decord are read as pyav.",
+        options=("pyav", "opencv", "torchcodec", "torchvision", "decord"),
+    ),
+    "DECODING_SHORT_SIZE": Key(
+        256, "Short side in pixels up to which test views may be scaled while decoding.", low=0
+    ),
+}
+
+SAMPLING: Tree = {
+    "NUM_FRAMES": Key(
+        8,
+        "Frames per clip, T (of the Fast pathway: alpha times the Slow pathway's T).",
+        low=1,
+        structural=True,
+    ),
+    "SAMPLING_RATE": Key(
+        8, "Stride: distance of a clip's frames in source frames at TARGET_FPS, tau.", low=1
+    ),
+    "TARGET_FPS": Key(
+        30.0, "Frames per second that SAMPLING_RATE refers to; videos are converted.", low=0.01
+    ),
+    "TRAIN_JITTER_FPS": Key(
+        0.0, "Training draws the target rate from TARGET_FPS + [0, this), in frames/s.", low=0
+    ),
+    "USE_OFFSET_SAMPLING": Key(
+        False, "Test clips reach from the first to the last possible start of the video."
+    ),
+    "INPUT_CHANNEL_NUM": Key(
+        [3, 3],
+        "Channels of every pathway, slow first; [3] for one pathway.",
+        low=1,
+        structural=True,
+    ),
+    "MEAN": Key([0.45, 0.45, 0.45], "Subtracted from RGB values in 0..1."),
+    "STD": Key([0.225, 0.225, 0.225], "RGB values in 0..1 less MEAN are divided by it.", low=1e-6),
+    "REVERSE_INPUT_CHANNEL": Key(False, "Feed BGR instead of RGB."),
+    "MULTI_LABEL": Key(False, "Several labels per video: mean average precision is the metric."),
+    "ENSEMBLE_METHOD": Key(
+        "sum",
+        "How the scores of a video's views become one: sum or max.",
+        options=("sum", "max"),
+    ),
+}
+
+SPATIAL: Tree = {
+    "TRAIN_JITTER_SCALES": Key(
+        [256, 320],
+        "Training scales the short side to a random length of this range, pixels.",
+        low=1,
+    ),
+    "TRAIN_JITTER_SCALES_RELATIVE": Key(
+        [],
+        "Range of the crop's share of the frame area (random resized crop, e.g. [0.08, 1.0]); "
+        "non-empty: TRAIN_JITTER_SCALES is not used.",
+        item=float,
+        low=0,
+        high=1,
+    ),
+    "TRAIN_JITTER_ASPECT_RELATIVE": Key(
+        [], "Range of the crop's width/height, e.g. [0.75, 1.3333].", item=float, low=0.01
+    ),
+    "TRAIN_JITTER_MOTION_SHIFT": Key(
+        False, "Random resized crop moves linearly from one box to another over the clip."
+    ),
+    "TRAIN_CROP_SIZE": Key(224, "Side of the square training and validation crop, pixels.", low=1),
+    "TEST_CROP_SIZE": Key(256, "Side of the square test crop, pixels.", low=1),
+    "INV_UNIFORM_SAMPLE": Key(
+        False, "Draw 1/scale uniformly rather than the scale of TRAIN_JITTER_SCALES."
+    ),
+    "RANDOM_FLIP": Key(True, "Mirror training clips left-right with probability 0.5."),
+    "COLOR_RND_GRAYSCALE": Key(
+        0.0, "Probability that a training clip is turned to gray.", low=0, high=1
+    ),
+    "TRAIN_PCA_EIGVAL": Key(
+        [0.225, 0.224, 0.229], "Eigenvalues of the RGB covariance, for PCA colour jitter."
+    ),
+    "TRAIN_PCA_EIGVEC": Key(
+        [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
+        "Eigenvectors of the RGB covariance, one per row.",
+    ),
+}
+
+DATA_LOADER: Tree = {
+    "NUM_WORKERS": Key(8, "Loader processes of every training process; 0: none.", low=0),
+    "PIN_MEMORY": Key(True, "Page-locked batches: faster copies to a GPU; no effect without."),
+    "ENABLE_MULTI_THREAD_DECODE": Key(False, "Let the decoder of each worker use several threads."),
+    "PERSISTENT_WORKERS": Key(True, "Keep the workers alive between epochs."),
+    "PREFETCH_FACTOR": Key(2, "Batches that every worker prepares ahead.", low=1),
+    "TIMEOUT": Key(0.0, "Seconds to wait for a batch before failing; 0: for ever.", low=0),
+}
+
+AUG: Tree = {
+    "ENABLE": Key(False, "Colour augmentation (RandAugment) and random erasing in training."),
+    "NUM_SAMPLE": Key(
+        1, "Differently augmented clips per video and step; the batch grows by it.", low=1
+    ),
+    "COLOR_JITTER": Key(
+        0.4,
+        "Range of brightness, contrast and saturation jitter; used where AA_TYPE is empty.",
+        low=0,
+    ),
+    "AA_TYPE": Key(
+        "rand-m9-mstd0.5-inc1",
+        "RandAugment: m magnitude 0..10, n operations (2), mstd deviation of the magnitude, inc1 "
+        "operations that grow with it, p probability (0.5). Empty: none.",
+    ),
+    "INTERPOLATION": Key(
+        "bicubic",
+        "Interpolation of RandAugment's geometric operations and the resized crop.",
+        options=("bicubic", "bilinear", "random"),
+    ),
+    "RE_PROB": Key(0.25, "Probability that a rectangle of a clip is erased.", low=0, high=1),
+    "RE_MODE": Key(
+        "pixel",
+        "What it is filled with: pixel (noise per pixel), rand (one random colour), const (0).",
+        options=("pixel", "rand", "const"),
+    ),
+    "RE_COUNT": Key(1, "Most rectangles erased per clip.", low=1),
+    "RE_SPLIT": Key(False, "Leave the first half of the clips of a batch without erasing."),
+}
+
+MIXUP: Tree = {
+    "ENABLE": Key(False, "Mix pairs of training clips; needs MODEL.LOSS_FUNC soft_cross_entropy."),
+    "ALPHA": Key(0.8, "alpha of the Beta distribution of mixup's weight; 0: no mixup.", low=0),
+    "CUTMIX_ALPHA": Key(1.0, "alpha of the Beta distribution of cutmix; 0: no cutmix.", low=0),
+    "PROB": Key(1.0, "Probability that a batch is mixed.", low=0, high=1),
+    "SWITCH_PROB": Key(
+        0.5, "Probability of cutmix where mixup and cutmix are both on.", low=0, high=1
+    ),
+    "LABEL_SMOOTH_VALUE": Key(
+        0.1, "Share of the target spread evenly over all classes.", low=0, high=1
+    ),
+}
+
+NODES: Tree = {
+    "DATA": {**FILES, **SAMPLING, **SPATIAL},
+    "DATA_LOADER": DATA_LOADER,
+    "AUG": AUG,
+    "MIXUP": MIXUP,
+}

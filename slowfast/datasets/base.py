@@ -1,0 +1,324 @@
+"""From records to clips: which frames, one decode, spatial transform; the same for every dataset.
+
+A dataset family says only what there is: ``records(split) -> list[ClipRecord]``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import Dataset
+
+from slowfast.datasets.decode import (
+    FrameCountError,
+    Frames,
+    VideoError,
+    VideoReader,
+    open_video,
+)
+from slowfast.datasets.sampling import ClipSampler
+from slowfast.utils.errors import UserError
+from slowfast.utils.seed import derived_generator
+
+SPLITS = ("train", "val", "test")
+MAX_DRAWS = 10  # unreadable videos in a row before giving up
+ITEM_STREAM = 0x17E3  # tells item generators from those of other (seed, epoch, number) users
+
+Labels = int | tuple[int, ...] | dict[str, int]
+
+
+class DataError(UserError, RuntimeError):
+    """A dataset that cannot be used as it is; the text names the place and the fix."""
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One labelled video, or one labelled segment of a video.
+
+    Attributes:
+        path: video file, or the pattern of a frame folder.
+        labels: class id; several ids (multi-label); or one id per task.
+        source: where the record stands, ``"train.csv:17"``.
+        start_s: first moment that counts, seconds after the video's first frame.
+        end_s: first moment that no longer counts; ``None``: the end.
+        start_frame: first frame that counts, instead of ``start_s``.
+        end_frame: last frame that counts.
+        name: what predictions call it; the path by default.
+    """
+
+    path: str
+    labels: Labels
+    source: str
+    start_s: float = 0.0
+    end_s: float | None = None
+    start_frame: int | None = None
+    end_frame: int | None = None
+    name: str = ""
+
+
+class Family(Protocol):
+    """A kind of dataset, e.g. Kinetics lists or a folder of videos.
+
+    Attributes:
+        class_names: names by class id, per task; ``None`` when the data have none. A dataset
+            with one task calls it ``"action"`` here.
+        tasks: names of the label sets when there are several, else empty.
+    """
+
+    class_names: dict[str, list[str]] | None
+    tasks: tuple[str, ...]
+
+    def records(self, split: str) -> list[ClipRecord]:
+        """The records of ``"train"``, ``"val"`` or ``"test"``."""
+        ...
+
+
+class SpatialTransform(Protocol):
+    """Crops and the like; see :mod:`slowfast.datasets.transforms`."""
+
+    def plan(self, height: int, width: int, generator: Any) -> Any:
+        """What to do with frames of this size; has ``short_side`` for the decoder."""
+        ...
+
+    def apply(self, frames: Frames, plan: Any) -> Tensor:
+        """``(T, H, W, 3)`` to ``(C, T, H, W)``, or ``(S, C, T, H, W)`` for S crops."""
+        ...
+
+
+@dataclass
+class Item:
+    """What one video contributes to a batch.
+
+    Attributes:
+        clips: uint8 ``(views, C, T, H, W)``, stored channels last.
+        labels: of the video.
+        index: of the record.
+        times: ``(views, 2)`` first and last frame of each clip, seconds.
+        name: of the record.
+        bad: videos that could not be read and were replaced by this one: path -> message.
+        io_seconds: opening and decoding.
+        transform_seconds: the rest.
+    """
+
+    clips: Tensor
+    labels: Labels
+    index: int
+    times: Tensor
+    name: str
+    bad: dict[str, str] = field(default_factory=dict)
+    io_seconds: float = 0.0
+    transform_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error on its way from a worker to the main process, where it is raised as it was."""
+
+    error: UserError
+
+
+class VideoDataset(Dataset[Item | Failure]):
+    """Clips of the videos of one split. Holds no open file, so workers may fork or spawn.
+
+    Args:
+        records: the videos.
+        split: ``"train"`` draws at random and replaces unreadable videos; ``"val"`` and
+            ``"test"`` draw nothing and fail on them.
+        sampler: which frames.
+        transform: which pixels.
+        reader: opens the video of a record.
+        num_crops: spatial crops per clip that ``transform`` makes.
+        seed: item ``i`` of epoch ``e`` is a function of ``(seed, e, i)``, whoever loads it.
+        class_names: see :class:`Family`.
+        tasks: see :class:`Family`.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ClipRecord],
+        *,
+        split: str,
+        sampler: ClipSampler,
+        transform: SpatialTransform,
+        reader: Callable[[ClipRecord], VideoReader] | None = None,
+        num_crops: int = 1,
+        seed: int = 0,
+        class_names: dict[str, list[str]] | None = None,
+        tasks: tuple[str, ...] = (),
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r} is none of {SPLITS}")
+        if not records:
+            raise DataError(f"no videos in split {split!r}")
+        self.records = list(records)
+        self.split = split
+        self.sampler = sampler
+        self.transform = transform
+        self.reader = reader or open_record
+        self.num_views = max(sampler.num_views, 1) * num_crops
+        self.seed = seed
+        self.class_names = class_names
+        self.tasks = tasks
+
+    @property
+    def num_videos(self) -> int:
+        """Records; each gives ``num_views`` clips."""
+        return len(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: tuple[int, int]) -> Item | Failure:
+        """The item of ``(epoch, index)``; a :class:`Failure` instead of an error of the data."""
+        epoch, index = key
+        try:
+            if self.split != "train":
+                return self._load(index, None)
+            return self._draw(index, derived_generator(self.seed, epoch, index, ITEM_STREAM))
+        except UserError as error:
+            return Failure(error)
+
+    def _draw(self, index: int, generator: Generator) -> Item:
+        """Item ``index``, or the first readable one of those drawn in its place."""
+        bad: dict[str, str] = {}
+        for _ in range(MAX_DRAWS):
+            try:
+                item = self._load(index, generator)
+            except VideoError as error:
+                bad[self.records[index].path] = str(error)
+                index = int(torch.randint(len(self), (), generator=generator))
+                continue
+            item.bad = bad
+            return item
+        listing = "\n  ".join(bad.values())
+        raise DataError(f"{MAX_DRAWS} draws in a row gave no readable video:\n  {listing}")
+
+    def _load(self, index: int, generator: Generator | None) -> Item:
+        record = self.records[index]
+        try:
+            try:
+                return self._clips(index, generator)
+            except FrameCountError:  # choose the frames anew, now that their number is known
+                return self._clips(index, generator)
+        except VideoError as error:
+            raise VideoError(error.path, f"{error.cause} (listed in {record.source})") from error
+
+    def _clips(self, index: int, generator: Generator | None) -> Item:
+        record = self.records[index]
+        start = time.perf_counter()
+        with self.reader(record) as reader:
+            first, total = segment(record, reader)
+            chosen = self.sampler.clips(total, reader.fps, generator)
+            views = [[first + number for number in clip] for clip in chosen]
+            plan = self.transform.plan(reader.height, reader.width, generator)
+            numbers = views[0] if generator else sorted({n for view in views for n in view})
+            frames = reader.read(numbers, plan.short_side)
+            times = [
+                [float(reader.times[view[0]]), float(reader.times[view[-1]])] for view in views
+            ]
+        decoded = time.perf_counter()
+        clips = self.transform.apply(frames, plan)
+        clips = clips[None] if generator else gather_views(clips, numbers, views)
+        return Item(
+            clips=clips,
+            labels=record.labels,
+            index=index,
+            times=torch.tensor(times).repeat_interleave(len(clips) // len(views), 0),
+            name=record.name or record.path,
+            io_seconds=decoded - start,
+            transform_seconds=time.perf_counter() - decoded,
+        )
+
+
+def gather_views(crops: Tensor, numbers: list[int], views: list[list[int]]) -> Tensor:
+    """The clips of all views from crops of the frames that any of them needs.
+
+    Args:
+        crops: ``(S, C, U, H, W)``, or ``(C, U, H, W)``, of the frames ``numbers``.
+        numbers: U frame numbers.
+        views: V lists of T frame numbers.
+
+    Returns:
+        ``(V * S, C, T, H, W)``, stored channels last; view ``v * S + s`` is crop s of views[v].
+    """
+    stored = (crops if crops.ndim == 5 else crops[None]).permute(0, 2, 3, 4, 1)  # (S, U, H, W, C)
+    if views == [numbers]:
+        return stored.permute(0, 4, 1, 2, 3)
+    row = {number: place for place, number in enumerate(numbers)}
+    num_crops, _, *picture = stored.shape
+    clips = stored.new_empty(len(views) * num_crops, len(views[0]), *picture)
+    for place, view in enumerate(views):
+        rows = torch.tensor([row[number] for number in view])
+        target = clips[place * num_crops : (place + 1) * num_crops]
+        torch.index_select(stored, 1, rows, out=target)
+    return clips.permute(0, 4, 1, 2, 3)
+
+
+def segment(record: ClipRecord, reader: VideoReader) -> tuple[int, int]:
+    """First frame and number of frames of the part of the video that counts, at least one.
+
+    Raises:
+        VideoError: the segment lies outside the video.
+    """
+    first, last = record.start_frame, record.end_frame
+    if first is None:
+        first = int(np.searchsorted(reader.times, record.start_s - 1e-6))
+    if last is None:
+        ends = [reader.num_frames]
+        if record.end_s is not None:
+            ends = [int(np.searchsorted(reader.times, record.end_s - 1e-6))]
+        last = max(ends[0] - 1, first)
+    if not 0 <= first < reader.num_frames:
+        length = f"{reader.num_frames} frames, {float(reader.times[-1]):.2f} s"
+        raise VideoError(record.path, f"the segment starts after the video's end ({length})")
+    return first, min(last, reader.num_frames - 1) - first + 1
+
+
+def open_record(record: ClipRecord, *, backend: str = "pyav", threads: int = 1) -> VideoReader:
+    """The reader of a record's video file or frame folder.
+
+    Args:
+        record: whose video.
+        backend: ``DATA.DECODING_BACKEND``.
+        threads: decoding threads, see :func:`open_video`.
+    """
+    from slowfast.datasets.decode.frames import FrameFolderReader, is_frame_path
+
+    if is_frame_path(record.path):
+        return FrameFolderReader(record.path, first=record.start_frame, last=record.end_frame)
+    return open_video(record.path, backend, threads=threads)
+
+
+def read_class_names(path: str | Path) -> list[str]:
+    """Class names by id from a file of one name per line, or JSON (a list, or name -> id).
+
+    Raises:
+        DataError: missing, unreadable, or with ids that are not 0 to N - 1.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() != ".json":
+            return [line.strip() for line in text.splitlines() if line.strip()]
+        names = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise DataError(f"class names {path} cannot be read: {error}") from error
+    if isinstance(names, list):
+        return [str(name) for name in names]
+    if not isinstance(names, Mapping) or sorted(names.values()) != list(range(len(names))):
+        raise DataError(f"{path}: expected a list of names, or names with ids 0 to N - 1")
+    return sorted(names, key=lambda name: names[name])
+
+
+def write_class_names(path: str | Path, names: Sequence[str]) -> None:
+    """Write ``{name: id}`` JSON, as ``TENSORBOARD.CLASS_NAMES_PATH`` takes it."""
+    ids = {name: number for number, name in enumerate(names)}
+    Path(path).write_text(json.dumps(ids, ensure_ascii=False, indent=1), encoding="utf-8")

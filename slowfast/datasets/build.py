@@ -1,0 +1,103 @@
+"""Dataset table and the config adapters of loading."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from slowfast.datasets.base import Family, VideoDataset, open_record
+from slowfast.datasets.loader import Loader
+from slowfast.datasets.sampling import ClipSampler
+from slowfast.registry import Registry
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+DATASETS: Registry[type[Family]] = Registry(
+    "dataset",
+    {
+        "kinetics": "slowfast.datasets.kinetics:Kinetics",
+        "video_folder": "slowfast.datasets.video_folder:VideoFolder",
+        "videofolder": "slowfast.datasets.video_folder:VideoFolder",
+    },
+)
+
+
+def build_family(cfg: CfgNode, split: str) -> Family:
+    """What ``TRAIN.DATASET`` (``test``: ``TEST.DATASET``) names, in any letter case."""
+    from slowfast.datasets.dummy import DummyVideos
+
+    if cfg.DATA.DUMMY_LOAD:
+        return DummyVideos.from_cfg(cfg)
+    name = cfg.TEST.DATASET if split == "test" else cfg.TRAIN.DATASET
+    family: Family = DATASETS.get(name.lower()).from_cfg(cfg)  # type: ignore[attr-defined]
+    return family
+
+
+def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
+    """The clips of ``"train"``, ``"val"`` or ``"test"``.
+
+    Raises:
+        UserError: the data are not there or not as they should be.
+    """
+    from slowfast.datasets.dummy import DummyReader
+    from slowfast.datasets.transforms import build_eval_transform, build_train_transform
+
+    family = build_family(cfg, split)
+    threads = 0 if cfg.DATA_LOADER.ENABLE_MULTI_THREAD_DECODE else 1
+    reader = partial(open_record, backend=cfg.DATA.DECODING_BACKEND, threads=threads)
+    return VideoDataset(
+        family.records(split),
+        split=split,
+        sampler=ClipSampler.from_cfg(cfg, split),
+        transform=(
+            build_train_transform(cfg) if split == "train" else build_eval_transform(cfg, split)
+        ),
+        reader=DummyReader if cfg.DATA.DUMMY_LOAD else reader,
+        num_crops=cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1,
+        seed=cfg.RNG_SEED,
+        class_names=family.class_names,
+        tasks=family.tasks,
+    )
+
+
+def build_loader(
+    cfg: CfgNode,
+    split: str,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    dataset: VideoDataset | None = None,
+) -> Loader:
+    """The batches of ``split`` for one process.
+
+    ``TRAIN.BATCH_SIZE`` and ``TEST.BATCH_SIZE`` count the clips of one machine, as in PySlowFast;
+    its processes share them. A test batch holds whole videos: as many as fit, at least one.
+
+    Args:
+        cfg: the config.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        rank: number of this process, over all machines.
+        world_size: processes on all machines.
+        dataset: instead of ``build_dataset(cfg, split)``.
+    """
+    dataset = dataset or build_dataset(cfg, split)
+    processes = max(world_size // max(cfg.NUM_SHARDS, 1), 1)  # on this machine
+    total = cfg.TEST.BATCH_SIZE if split == "test" else cfg.TRAIN.BATCH_SIZE
+    if total % processes and split == "train":
+        raise ValueError(f"TRAIN.BATCH_SIZE {total} cannot be shared by {processes} processes")
+    classes = cfg.MODEL.NUM_CLASSES
+    return Loader(
+        dataset,
+        batch_size=max(total // processes // dataset.num_views, 1),
+        rank=rank,
+        world_size=world_size,
+        seed=cfg.RNG_SEED,
+        num_workers=cfg.DATA_LOADER.NUM_WORKERS,
+        pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.DEVICE != "cpu",
+        persistent_workers=cfg.DATA_LOADER.PERSISTENT_WORKERS,
+        prefetch_factor=cfg.DATA_LOADER.PREFETCH_FACTOR,
+        timeout=cfg.DATA_LOADER.TIMEOUT,
+        max_bad_videos=cfg.DATA.MAX_BAD_VIDEOS,
+        num_classes=classes if isinstance(classes, int) else None,
+    )

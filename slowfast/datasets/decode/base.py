@@ -1,0 +1,118 @@
+"""What every decoding backend offers, and the errors it may raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slowfast.utils.errors import UserError
+
+Frames = NDArray[np.uint8]  # (N, H, W, 3), RGB
+Times = NDArray[np.float64]  # (N,), seconds after the first frame
+
+
+class VideoError(UserError, RuntimeError):
+    """A video that cannot be read as asked; the text names the file and the cause."""
+
+    def __init__(self, path: str, cause: str = "") -> None:
+        super().__init__(path, cause)  # both in args, so that it survives pickling
+        self.path = path
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.cause}" if self.cause else self.path
+
+
+class FrameCountError(VideoError):
+    """Decoding showed another number of frames than the container's packets promise.
+
+    The reader has corrected its ``num_frames`` and ``times``; choose frames anew and read again.
+    """
+
+
+class VideoReader(Protocol):
+    """Random access to the frames of one video file; also a context manager.
+
+    Frame ``i`` is the i-th frame in presentation order, as decoding the whole file gives it.
+
+    Attributes:
+        num_frames: frames in the file.
+        fps: mean frames per second.
+        width: pixels, after rotation by the stream's metadata.
+        height: pixels, after rotation.
+        times: when each frame is shown, ``(num_frames,)`` seconds after the first.
+    """
+
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    times: Times
+
+    def read(self, indices: Sequence[int], short_side: int | None = None) -> Frames:
+        """The frames ``indices`` (any order, repeats allowed) as ``(N, H, W, 3)`` RGB.
+
+        Args:
+            indices: frame numbers, 0 to ``num_frames - 1``.
+            short_side: scale to this short side while converting; ``None`` keeps the size.
+
+        Raises:
+            VideoError: a frame cannot be decoded.
+            IndexError: a frame number outside the file.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class ClosingReader:
+    """``with`` for readers that have ``close``."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+    """``(width, height)`` with the short side ``short_side``, the long one rounded down.
+
+    Example:
+        >>> scaled_size(426, 240, 256), scaled_size(480, 640, 256), scaled_size(8, 6, None)
+        ((454, 256), (256, 341), (8, 6))
+    """
+    if short_side is None:
+        return width, height
+    if width < height:
+        return short_side, height * short_side // width
+    return width * short_side // height, short_side
+
+
+def check_indices(path: str, indices: Iterable[int], num_frames: int) -> list[int]:
+    """``indices`` as a list of ints, all inside the file.
+
+    Raises:
+        IndexError: naming the file, the number asked for and the numbers there are.
+    """
+    numbers = [int(index) for index in indices]
+    for number in numbers:
+        if not 0 <= number < num_frames:
+            raise IndexError(f"{path}: frame {number} asked for, frames are 0 to {num_frames - 1}")
+    return numbers

@@ -1,0 +1,84 @@
+"""torchcodec: exact frames on constant and variable frame rate, close to PyAV in speed.
+
+Needs FFmpeg's shared libraries on the system. Wheels 0.14 to 0.17 do not load beside a CPU-only
+torch; 0.13.0 and 0.11.1 do. Frames outside an edit list are not left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slowfast.datasets.decode.base import (
+    ClosingReader,
+    Frames,
+    Times,
+    VideoError,
+    check_indices,
+    scaled_size,
+)
+from slowfast.utils.optional import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class TorchCodecReader(ClosingReader):
+    """Frames through ``torchcodec.decoders.VideoDecoder``. See :class:`VideoReader`.
+
+    Args:
+        path: video file.
+        threads: FFmpeg threads, 0 = FFmpeg decides.
+    """
+
+    def __init__(self, path: str, *, threads: int = 1) -> None:
+        self.path = str(path)
+        decoders = require("torchcodec.decoders", extra="video")
+        try:
+            stream = _first_video_stream(self.path)
+            self._decoder = decoders.VideoDecoder(
+                self.path, stream_index=stream, dimension_order="NHWC", num_ffmpeg_threads=threads
+            )
+        except (RuntimeError, ValueError) as error:
+            raise VideoError(self.path, f"torchcodec cannot open it: {_line(error)}") from error
+        meta = self._decoder.metadata
+        self.num_frames = len(self._decoder)
+        self.fps = float(meta.average_fps or 30.0)
+        first = self._decoder[0]
+        self.height, self.width = int(first.shape[0]), int(first.shape[1])
+        self.times: Times = np.arange(self.num_frames) / self.fps
+
+    def read(self, indices: Sequence[int], short_side: int | None = None) -> Frames:
+        """The frames ``indices`` as ``(N, H, W, 3)`` RGB; see :meth:`VideoReader.read`."""
+        numbers = check_indices(self.path, indices, self.num_frames)
+        try:
+            frames: Tensor = self._decoder.get_frames_at(numbers).data
+        except (RuntimeError, IndexError) as error:
+            raise VideoError(self.path, f"torchcodec: {_line(error)}") from error
+        return _scaled(frames, scaled_size(self.width, self.height, short_side))
+
+
+def _first_video_stream(path: str) -> int:
+    """The stream PyAV's reader takes; torchcodec alone would take FFmpeg's "best"."""
+    from slowfast.datasets.decode.pyav import PyAVReader
+
+    with PyAVReader(path) as reader:
+        return reader.stream_index
+
+
+def _scaled(frames: Tensor, size: tuple[int, int]) -> Frames:
+    """``(N, H, W, 3)`` uint8 tensor to an array of width and height ``size``, anti-aliased."""
+    import torch.nn.functional as F
+
+    if (frames.shape[2], frames.shape[1]) != size:
+        planes = frames.permute(0, 3, 1, 2)
+        planes = F.interpolate(planes, (size[1], size[0]), mode="bilinear", antialias=True)
+        frames = planes.permute(0, 2, 3, 1)
+    return np.ascontiguousarray(frames.numpy())
+
+
+def _line(error: BaseException) -> str:
+    """The first line of a long message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

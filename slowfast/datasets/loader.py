@@ -1,0 +1,246 @@
+"""Batches of a :class:`VideoDataset`, the same whatever the number of worker processes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from slowfast.datasets.base import DataError, Failure, Item, Labels, VideoDataset
+from slowfast.datasets.batch import Batch
+from slowfast.utils.seed import derived_generator
+
+log = logging.getLogger(__name__)
+
+ORDER_STREAM = 0x0DE7  # tells the shuffling from other uses of (seed, epoch)
+
+Key = tuple[int, int]  # epoch, index
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Lists of ``(epoch, index)``: the share of one process in an epoch.
+
+    In training every process gets equally many full batches and the rest is dropped; otherwise the
+    processes share all videos, none dropped and none doubled.
+
+    Args:
+        num_items: videos.
+        batch_size: videos per batch of this process.
+        train: shuffle and drop.
+        rank: number of this process.
+        world_size: processes.
+        seed: the order is a function of ``(seed, epoch)``.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        batch_size: int,
+        *,
+        train: bool,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.num_items, self.batch_size, self.train = num_items, batch_size, train
+        self.rank, self.world_size, self.seed = rank, world_size, seed
+        self.epoch = 0
+        self.sent: deque[list[Key]] = deque()  # handed out, not yet come back
+
+    def __len__(self) -> int:
+        if self.train:
+            return self.num_items // self.world_size // self.batch_size
+        return -(-len(range(self.rank, self.num_items, self.world_size)) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        self.sent.clear()
+        order = list(range(self.num_items))
+        if self.train:
+            generator = derived_generator(self.seed, self.epoch, ORDER_STREAM)
+            order = torch.randperm(self.num_items, generator=generator).tolist()
+        mine = order[self.rank :: self.world_size]
+        for number in range(len(self)):
+            indices = mine[number * self.batch_size : (number + 1) * self.batch_size]
+            keys = [(self.epoch, index) for index in indices]
+            self.sent.append(keys)
+            yield keys
+
+
+class Loader:
+    """Iterates over one epoch's batches of uint8 clips; see :class:`Batch`.
+
+    ``batch.meta`` holds ``names`` (one per clip), ``bad_videos`` (paths of videos that were
+    replaced) and the seconds the workers spent on the batch's items: ``io_seconds`` (opening and
+    decoding), ``transform_seconds``.
+
+    Args:
+        dataset: the videos.
+        batch_size: videos per batch of this process (a test video is ``num_views`` clips).
+        rank: number of this process.
+        world_size: processes.
+        seed: of the order.
+        num_workers: loader processes; 0 loads in this one.
+        pin_memory: page-lock batches; ignored without CUDA.
+        persistent_workers: keep the workers between epochs.
+        prefetch_factor: batches each worker prepares ahead.
+        timeout: seconds to wait for a batch; 0: for ever.
+        max_bad_videos: training stops above so many different unreadable videos.
+        num_classes: length of multi-label targets.
+        start_method: ``"fork"``, ``"spawn"``; ``None``: Python's default.
+    """
+
+    def __init__(
+        self,
+        dataset: VideoDataset,
+        *,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int = 0,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        persistent_workers: bool = True,
+        prefetch_factor: int = 2,
+        timeout: float = 0,
+        max_bad_videos: int = 10,
+        num_classes: int | None = None,
+        start_method: str | None = None,
+    ) -> None:
+        train = dataset.split == "train"
+        self.dataset = dataset
+        self.max_bad_videos = max_bad_videos
+        self.bad_videos: dict[str, str] = {}
+        self._batches = EpochBatches(
+            len(dataset), batch_size, train=train, rank=rank, world_size=world_size, seed=seed
+        )
+        if train and not len(self._batches):
+            raise DataError(
+                f"{len(dataset)} training videos do not fill one batch of TRAIN.BATCH_SIZE: "
+                f"{world_size} processes x {batch_size} videos. Lower it"
+            )
+        self._loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_sampler=self._batches,
+            collate_fn=partial(collate, num_classes=num_classes),
+            num_workers=num_workers,
+            pin_memory=pin_memory and torch.cuda.is_available(),
+            timeout=timeout if num_workers else 0,
+            worker_init_fn=start_worker,
+            generator=torch.Generator(),  # else every epoch takes a number of the global one
+            persistent_workers=persistent_workers and num_workers > 0,
+            prefetch_factor=prefetch_factor if num_workers else None,
+            multiprocessing_context=start_method if num_workers else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the random draws of ``epoch``."""
+        self._batches.epoch = epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches, None)
+            except RuntimeError as error:
+                self._explain(error)
+                raise
+            if batch is None:
+                return
+            if isinstance(batch, Failure):
+                raise batch.error
+            self._batches.sent.popleft()
+            self._count_bad(batch.meta.pop("bad"))
+            yield batch
+
+    def _count_bad(self, bad: dict[str, str]) -> None:
+        """Log newly found unreadable videos.
+
+        Raises:
+            DataError: too many.
+        """
+        for path in bad.keys() - self.bad_videos.keys():
+            self.bad_videos[path] = bad[path]
+            log.warning("replaced by another video: %s", bad[path])
+        if len(self.bad_videos) > self.max_bad_videos:
+            listing = "\n  ".join(self.bad_videos.values())
+            raise DataError(
+                f"{len(self.bad_videos)} training videos cannot be read, DATA.MAX_BAD_VIDEOS "
+                f"allows {self.max_bad_videos}:\n  {listing}"
+            )
+
+    def _explain(self, error: RuntimeError) -> None:
+        """Say what the workers were at when they got stuck or died."""
+        text = str(error)
+        if "timed out" in text:
+            advice = "raise DATA_LOADER.TIMEOUT, or look at these videos"
+        elif "exited unexpectedly" in text or "killed by signal" in text:
+            advice = "out of memory or /dev/shm? Lower DATA_LOADER.NUM_WORKERS or the batch size"
+        else:
+            return
+        keys = self._batches.sent[0] if self._batches.sent else []
+        videos = ", ".join(self.dataset.records[index].path for _, index in keys)
+        first = text.splitlines()[0]
+        raise DataError(f"{first} ({advice}). The batch being loaded: {videos}") from error
+
+
+def start_worker(_: int) -> None:
+    """One thread per worker: the workers are the parallelism. Ctrl-C is the main process's."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def collate(items: Sequence[Item | Failure], num_classes: int | None = None) -> Batch | Failure:
+    """One batch of all views of all items, or the first failure among them.
+
+    Args:
+        items: of one batch.
+        num_classes: length of multi-label targets.
+    """
+    good: list[Item] = []
+    for item in items:
+        if isinstance(item, Failure):
+            return item
+        good.append(item)
+    views = len(good[0].clips)
+    ids = [item.index * views + view for item in good for view in range(views)]
+    bad = {path: text for item in good for path, text in item.bad.items()}
+    meta = {
+        "names": [item.name for item in good for _ in range(views)],
+        "bad_videos": sorted(bad),
+        "bad": bad,
+        "io_seconds": sum(item.io_seconds for item in good),
+        "transform_seconds": sum(item.transform_seconds for item in good),
+    }
+    labels = collate_labels([item.labels for item in good for _ in range(views)], num_classes)
+    times = torch.cat([item.times for item in good])
+    return Batch([_join([item.clips for item in good])], labels, torch.tensor(ids), times, meta)
+
+
+def _join(clips: Sequence[Tensor]) -> Tensor:
+    """``(V, C, T, H, W)`` tensors as one, channels last in memory as they come."""
+    if len(clips) == 1:
+        return clips[0]
+    return torch.cat([clip.permute(0, 2, 3, 4, 1) for clip in clips]).permute(0, 4, 1, 2, 3)
+
+
+def collate_labels(labels: Sequence[Labels], num_classes: int | None = None) -> Any:
+    """``(B,)`` ids; ``{task: (B,)}``; or ``(B, num_classes)`` zeros and ones for multi-label."""
+    if isinstance(labels[0], dict):
+        tasks = labels[0]
+        return {task: torch.tensor([label[task] for label in labels]) for task in tasks}  # type: ignore[index,call-overload]
+    if isinstance(labels[0], int):
+        return torch.tensor(labels)
+    targets = torch.zeros(len(labels), num_classes or 0)
+    for row, ids in zip(targets, labels, strict=True):
+        row[list(ids)] = 1.0  # type: ignore[arg-type]
+    return targets

@@ -1,0 +1,150 @@
+"""Which frames make a clip: pure functions of numbers, and the sampler that combines them.
+
+The rules are PySlowFast's (``slowfast/datasets/decoder.py``), with two deviations:
+
+* Validation takes the centre of the video. PySlowFast draws validation clips at random, so that
+  its validation figures change from run to run.
+* Positions are computed in double precision and those within a millionth below a whole frame
+  count as that frame. PySlowFast's single-precision ``linspace`` leaves such cases to chance; the
+  indices agree everywhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import torch
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+
+def clip_size(num_frames: int, stride: float, fps: float, target_fps: float = 30.0) -> float:
+    """Length of a clip in frames of a video with ``fps`` frames per second (fractional, >= 1).
+
+    Example:
+        >>> clip_size(32, 2, fps=30), clip_size(8, 8, fps=15), clip_size(16, 5, fps=50)
+        (64.0, 32.0, 133.33333333333334)
+    """
+    return max(num_frames * stride * fps / target_fps, 1.0)
+
+
+def latest_start(total: int, size: float) -> float:
+    """The last frame a clip can start at without leaving the video; 0 for short videos."""
+    return max(total - size, 0.0)
+
+
+def random_start(total: int, size: float, generator: torch.Generator | None) -> float:
+    """A start drawn uniformly from ``[0, latest_start)``, in fractional frames."""
+    return float(torch.rand((), generator=generator, dtype=torch.float64)) * latest_start(
+        total, size
+    )
+
+
+def centre_start(total: int, size: float) -> float:
+    """The start of the clip in the middle."""
+    return latest_start(total, size) / 2
+
+
+def view_starts(total: int, size: float, num_views: int, *, offset: bool = False) -> list[float]:
+    """Starts of the temporal views of one test video.
+
+    Args:
+        total: frames in the video.
+        size: clip length in frames.
+        num_views: V.
+        offset: reach from the first to the last possible start in whole frames, one view in the
+            middle (``DATA.USE_OFFSET_SAMPLING``); otherwise V equal steps from the first start,
+            of which the end of the video sees nothing.
+
+    Example:
+        >>> view_starts(300, 64, 4)
+        [0.0, 59.0, 118.0, 177.0]
+        >>> view_starts(300, 64, 4, offset=True)
+        [0.0, 78.0, 156.0, 234.0]
+    """
+    last = latest_start(total, size)
+    if not offset:
+        return [last * view / num_views for view in range(num_views)]
+    if num_views == 1:
+        return [float(math.floor(last / 2))]
+    return [float(view * math.floor(last / (num_views - 1))) for view in range(num_views)]
+
+
+def frame_indices(start: float, size: float, num_frames: int, total: int) -> list[int]:
+    """``num_frames`` frame numbers spread evenly over a clip, both ends included.
+
+    The stride is thus ``(size - 1) / (num_frames - 1)``. Positions outside the video are clamped:
+    a short video repeats its last frame.
+
+    Args:
+        start: first frame of the clip.
+        size: clip length in frames.
+        num_frames: T.
+        total: frames in the video.
+
+    Example:
+        >>> frame_indices(0, 16, 4, total=300), frame_indices(2.5, 16, 4, total=10)
+        ([0, 5, 10, 15], [2, 7, 9, 9])
+    """
+    steps = max(num_frames - 1, 1)
+    positions = (start + i * (size - 1) / steps for i in range(num_frames))
+    return [math.floor(round(min(max(position, 0), total - 1), 6)) for position in positions]
+
+
+@dataclass(frozen=True)
+class ClipSampler:
+    """Chooses the frames of a video's clips.
+
+    Attributes:
+        num_frames: T, frames per clip.
+        stride: distance of a clip's frames at ``target_fps``.
+        target_fps: frames per second the stride refers to.
+        jitter_fps: training draws the target rate from ``target_fps + [0, jitter_fps)``.
+        num_views: clips per video; 0: one at random (training), or one in the centre when no
+            generator is given (validation).
+        offset: see :func:`view_starts`.
+    """
+
+    num_frames: int
+    stride: float
+    target_fps: float = 30.0
+    jitter_fps: float = 0.0
+    num_views: int = 0
+    offset: bool = False
+
+    @classmethod
+    def from_cfg(cls, cfg: CfgNode, split: str) -> Self:
+        """The sampler of ``split``: ``"train"``, ``"val"`` or ``"test"``."""
+        return cls(
+            num_frames=cfg.DATA.NUM_FRAMES,
+            stride=cfg.DATA.SAMPLING_RATE,
+            target_fps=cfg.DATA.TARGET_FPS,
+            jitter_fps=cfg.DATA.TRAIN_JITTER_FPS if split == "train" else 0.0,
+            num_views=cfg.TEST.NUM_ENSEMBLE_VIEWS if split == "test" else 0,
+            offset=cfg.DATA.USE_OFFSET_SAMPLING,
+        )
+
+    def clips(
+        self, total: int, fps: float, generator: torch.Generator | None = None
+    ) -> list[list[int]]:
+        """Frame numbers of every clip, T each.
+
+        Args:
+            total: frames in the video (or in the segment of it that counts).
+            fps: frames per second of the video.
+            generator: of training clips.
+        """
+        target = self.target_fps
+        if generator is not None and self.jitter_fps:
+            target += float(torch.rand((), generator=generator)) * self.jitter_fps
+        size = clip_size(self.num_frames, self.stride, fps, target)
+        if self.num_views:
+            starts = view_starts(total, size, self.num_views, offset=self.offset)
+        elif generator is None:
+            starts = [centre_start(total, size)]
+        else:
+            starts = [random_start(total, size, generator)]
+        return [frame_indices(start, size, self.num_frames, total) for start in starts]

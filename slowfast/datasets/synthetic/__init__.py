@@ -1,0 +1,23 @@
+"""Assembly actions rendered to video files: MECCANO's label structure without its download.
+
+Twelve motions of twenty objects in 61 pairs. The verb cannot be told from one frame, so a model
+has to look at the motion.
+"""
+
+from slowfast.datasets.synthetic.build import NotOurs, make_synthetic
+from slowfast.datasets.synthetic.labels import ACTIONS, OBJECTS, VERBS
+from slowfast.datasets.synthetic.scene import SceneOptions, render_clip
+from slowfast.datasets.synthetic.specs import ClipSpec, SyntheticOptions, list_clips
+
+__all__ = [
+    "ACTIONS",
+    "OBJECTS",
+    "VERBS",
+    "ClipSpec",
+    "NotOurs",
+    "SceneOptions",
+    "SyntheticOptions",
+    "list_clips",
+    "make_synthetic",
+    "render_clip",
+]

@@ -1,0 +1,95 @@
+"""The yardstick: PySlowFast's way of training, which does not start on today's torch itself.
+
+PyTorchVideo's models are the same operators in the same order (same authors, same weights), run
+here as PySlowFast runs them: eager, contiguous memory, float32, one plain step after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from slowfast.utils import vision
+from slowfast.utils.optional import require
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+
+def build_reference_model(cfg: CfgNode) -> nn.Module:
+    """PyTorchVideo's X3D or SlowFast of the same size, giving logits.
+
+    Takes one clip tensor ``(B, 3, T, H, W)`` (X3D) or a list of two (SlowFast).
+
+    Raises:
+        ValueError: another architecture.
+    """
+    vision.functional()  # PyTorchVideo imports torchvision, which needs this first
+    arch = cfg.MODEL.ARCH
+    if arch not in REFERENCES:
+        raise ValueError(f"MODEL.ARCH {arch}: --reference knows {sorted(REFERENCES)}")
+    classes = cfg.MODEL.NUM_CLASSES
+    model: nn.Module = REFERENCES[arch](cfg, classes[0] if isinstance(classes, list) else classes)
+    return model
+
+
+def _build_x3d(cfg: CfgNode, num_classes: int) -> Any:
+    return require("pytorchvideo.models.x3d", extra="dev").create_x3d(
+        input_clip_length=cfg.DATA.NUM_FRAMES,
+        input_crop_size=cfg.DATA.TRAIN_CROP_SIZE,
+        model_num_class=num_classes,
+        dropout_rate=cfg.MODEL.DROPOUT_RATE,
+        width_factor=cfg.X3D.WIDTH_FACTOR,
+        depth_factor=cfg.X3D.DEPTH_FACTOR,
+        bottleneck_factor=cfg.X3D.BOTTLENECK_FACTOR,
+        head_dim_out=cfg.X3D.DIM_C5,
+        head_activation=None,
+    )
+
+
+def _build_slowfast(cfg: CfgNode, num_classes: int) -> Any:
+    frames, alpha, size = cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA, cfg.DATA.TRAIN_CROP_SIZE
+    pooled = size // 32
+    return require("pytorchvideo.models.slowfast", extra="dev").create_slowfast(
+        slowfast_channel_reduction_ratio=(cfg.SLOWFAST.BETA_INV,),
+        slowfast_conv_channel_fusion_ratio=cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO,
+        slowfast_fusion_conv_kernel_size=(cfg.SLOWFAST.FUSION_KERNEL_SZ, 1, 1),
+        slowfast_fusion_conv_stride=(alpha, 1, 1),
+        model_depth=cfg.RESNET.DEPTH,
+        model_num_class=num_classes,
+        dropout_rate=cfg.MODEL.DROPOUT_RATE,
+        head_pool_kernel_sizes=((frames // alpha, pooled, pooled), (frames, pooled, pooled)),
+    )
+
+
+REFERENCES = {"x3d": _build_x3d, "slowfast": _build_slowfast}
+
+
+def reference_step(
+    model: nn.Module, clips: Sequence[Tensor], labels: Tensor, *, lr: float = 0.01
+) -> Callable[[], None]:
+    """One training step as PySlowFast's loop takes it, on ready-made float clips.
+
+    Args:
+        model: takes a tensor or, with two pathways, a list of them.
+        clips: one float ``(B, C, T_p, H, W)`` per pathway.
+        labels: ``(B,)`` class ids.
+        lr: learning rate.
+    """
+    model.train()
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr, momentum=0.9, weight_decay=5e-5, nesterov=True
+    )
+    inputs = list(clips) if len(clips) > 1 else clips[0]
+
+    def step() -> None:
+        loss = nn.functional.cross_entropy(model(inputs), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss.item()  # PySlowFast checks every loss for NaN and logs it
+
+    return step

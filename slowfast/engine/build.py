@@ -1,0 +1,333 @@
+"""Config -> the parts of a training or a test. With ``run``, all of the engine that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from slowfast.datasets.build import build_loader
+from slowfast.datasets.loader import Loader
+from slowfast.datasets.pathways import build_batch_transform
+from slowfast.engine.batches import BatchPreparation
+from slowfast.engine.evaluate import evaluate
+from slowfast.engine.hook import Hook
+from slowfast.engine.hooks import (
+    EMA,
+    EarlyStopping,
+    Evaluate,
+    FrozenBN,
+    JsonLog,
+    LogStats,
+    PreciseBN,
+    ProgressBar,
+    SaveCheckpoint,
+    TensorBoard,
+)
+from slowfast.engine.hooks.tensorboard import Draw, DrawBatch
+from slowfast.engine.hooks.weights import training_clips
+from slowfast.engine.losses import find_loss
+from slowfast.engine.objective import Criterion, Objective, Supervised
+from slowfast.engine.optimizer import make_optimizer, param_groups
+from slowfast.engine.predictions import Predictions
+from slowfast.engine.schedule import LrSchedule, cosine, steps, warmup
+from slowfast.engine.trainer import Trainer
+from slowfast.models.base import ClipModel
+from slowfast.models.build import build_model, preferred_memory_format
+from slowfast.models.layers.batchnorm import sync_batchnorm
+from slowfast.utils import distributed
+from slowfast.utils.device import resolve_amp_dtype, resolve_device
+from slowfast.utils.progress import open_progress
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+MEMORY_FORMATS = {
+    "contiguous": torch.contiguous_format,
+    "channels_last_3d": torch.channels_last_3d,
+}
+STATS_FILE = "json_stats.log"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a run computes and how.
+
+    Attributes:
+        device: of the model.
+        memory_format: of weights and clips.
+        amp_dtype: of the training's forward pass; ``None`` for full precision.
+    """
+
+    device: torch.device
+    memory_format: torch.memory_format
+    amp_dtype: torch.dtype | None
+
+
+def build_placement(cfg: CfgNode) -> Placement:
+    """Device, memory layout and precision of this process."""
+    name = "cpu" if cfg.DEVICE == "auto" and cfg.NUM_GPUS == 0 else cfg.DEVICE
+    device = resolve_device(name, local_rank=distributed.local_rank())
+    layout = cfg.MODEL.MEMORY_FORMAT
+    auto = preferred_memory_format(cfg.MODEL.MODEL_NAME, device)
+    amp_dtype = resolve_amp_dtype(cfg.TRAIN.MIXED_PRECISION, cfg.TRAIN.AMP_DTYPE, device)
+    return Placement(device, MEMORY_FORMATS.get(layout, auto), amp_dtype)
+
+
+def build_placed_model(cfg: CfgNode, placement: Placement) -> ClipModel:
+    """A fresh model on its device, in its memory layout."""
+    model = build_model(cfg)
+    if cfg.BN.NORM_TYPE == "sync_batchnorm" and distributed.world_size() > 1:
+        return place(cast(ClipModel, sync_batchnorm(model)), placement)
+    return place(model, placement)
+
+
+def place(model: ClipModel, placement: Placement) -> ClipModel:
+    """Move ``model``, in place; 5-D weights get the memory layout."""
+    model.to(placement.device)
+    for parameter in model.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.contiguous(memory_format=placement.memory_format)
+    return model
+
+
+def build_schedule(cfg: CfgNode) -> LrSchedule:
+    """Learning rate by epoch: ``SOLVER.LR_POLICY`` after a warm-up."""
+    solver = cfg.SOLVER
+    shards = max(cfg.NUM_SHARDS, distributed.num_nodes())
+    scale = shards if solver.BASE_LR_SCALE_NUM_SHARDS else 1
+    base_lr = solver.BASE_LR * scale
+    if solver.LR_POLICY == "cosine":
+        start = solver.WARMUP_EPOCHS if solver.COSINE_AFTER_WARMUP else 0.0
+        end_lr = solver.COSINE_END_LR * scale
+        lr_at = cosine(base_lr, solver.MAX_EPOCH, end_lr, start_epoch=start)
+    elif solver.LR_POLICY == "steps_with_relative_lrs":
+        lr_at = steps(base_lr, solver.STEPS, solver.LRS)
+    else:
+        raise ValueError(
+            f"SOLVER.LR_POLICY is {solver.LR_POLICY!r}; known: cosine, steps_with_relative_lrs"
+        )
+    if solver.WARMUP_EPOCHS <= 0:
+        return lr_at
+    return warmup(lr_at, solver.WARMUP_EPOCHS, solver.WARMUP_START_LR * scale)
+
+
+def build_optimizer(cfg: CfgNode, module: nn.Module) -> Optimizer:
+    """The optimiser of ``SOLVER.*`` over what ``module`` trains."""
+    solver = cfg.SOLVER
+    groups = param_groups(
+        module,
+        weight_decay=solver.WEIGHT_DECAY,
+        bn_weight_decay=cfg.BN.WEIGHT_DECAY,
+        zero_wd_1d=solver.ZERO_WD_1D_PARAM,
+    )
+    return make_optimizer(
+        groups,
+        method=solver.OPTIMIZING_METHOD,
+        lr=solver.BASE_LR,
+        momentum=solver.MOMENTUM,
+        dampening=solver.DAMPENING,
+        nesterov=solver.NESTEROV,
+        betas=tuple(solver.BETAS),
+    )
+
+
+def build_criterion(cfg: CfgNode, train: bool = True) -> Criterion:
+    """``MODEL.LOSS_FUNC``; evaluation does not smooth labels."""
+    smoothing = cfg.MODEL.LABEL_SMOOTHING if train else 0.0
+    return find_loss(cfg.MODEL.LOSS_FUNC, label_smoothing=smoothing)
+
+
+def build_objective(cfg: CfgNode, model: ClipModel) -> Objective:
+    """Fit the labels by ``MODEL.LOSS_FUNC``."""
+    return Supervised(model, build_criterion(cfg))
+
+
+@dataclass
+class Evaluation:
+    """A model, a split and how to score one on the other. Called, it gives the numbers.
+
+    Attributes:
+        model: scored.
+        loader: of the split.
+        prepare: device and batch transform.
+        ks: of top-k.
+        num_views: per video.
+        method: ``sum`` or ``max`` over views.
+        max_clips: per forward pass.
+        amp_dtype: of the forward pass.
+        criterion: for the loss.
+        progress: mode of the bar.
+        title: beside the bar.
+    """
+
+    model: ClipModel
+    loader: Loader
+    prepare: BatchPreparation
+    ks: Sequence[int] = (1, 5)
+    num_views: int = 1
+    method: str = "sum"
+    max_clips: int | None = None
+    amp_dtype: torch.dtype | None = None
+    criterion: Criterion | None = None
+    progress: str = "none"
+    title: str = "val"
+
+    def __call__(self) -> tuple[Predictions | None, dict[str, float]]:
+        """Predictions on the main process, metrics on every process."""
+        dataset = self.loader.dataset
+        mode = self.progress if distributed.is_main() else "none"
+        with open_progress(len(self.loader), self.title, mode) as bar:
+            predictions = evaluate(
+                self.model,
+                self.loader,
+                prepare=self.prepare,
+                amp_dtype=self.amp_dtype,
+                num_views=self.num_views,
+                method=self.method,
+                max_clips_per_forward=self.max_clips,
+                names=[record.name or record.path for record in dataset.records],
+                class_names=dataset.class_names or {},
+                criterion=self.criterion,
+                on_batch=lambda _: bar.update(),
+            )
+        metrics = predictions.metrics(self.ks) if predictions is not None else {}
+        return predictions, distributed.broadcast_object(metrics)
+
+
+def build_evaluation(
+    cfg: CfgNode, model: ClipModel, split: str, placement: Placement
+) -> Evaluation:
+    """Validation (``val``, one view) or multi-view test (``test``) of ``model``.
+
+    Validation runs in the training's precision, a test always in full.
+    """
+    loader = build_loader(cfg, split, rank=distributed.rank(), world_size=distributed.world_size())
+    transform = build_batch_transform(cfg, train=False, memory_format=placement.memory_format)
+    is_test = split == "test"
+    return Evaluation(
+        model,
+        loader,
+        BatchPreparation(placement.device, transform),
+        ks=cfg.TEST.TOPK,
+        num_views=loader.dataset.num_views,
+        method=cfg.DATA.ENSEMBLE_METHOD,
+        max_clips=cfg.TEST.BATCH_SIZE if is_test else None,
+        amp_dtype=None if is_test else placement.amp_dtype,
+        criterion=build_criterion(cfg, train=False),
+        progress=cfg.PROGRESS,
+        title=split,
+    )
+
+
+def build_trainer(
+    cfg: CfgNode,
+    objective: Objective,
+    placement: Placement,
+    *,
+    hooks: Sequence[Hook] = (),
+) -> Trainer:
+    """The loop of ``SOLVER.*`` and ``TRAIN.*`` over the training split.
+
+    Wraps ``objective.trainable`` for DDP and compiles it, where asked for; the optimiser is
+    built on it as it is now, so load weights and change its structure before.
+
+    Args:
+        cfg: the config.
+        objective: on its device.
+        placement: of the run.
+        hooks: see :func:`build_hooks`.
+    """
+    optimizer = build_optimizer(cfg, objective.trainable)
+    if cfg.MODEL.COMPILE:
+        objective.trainable.compile()
+    if distributed.is_distributed():
+        ids = [placement.device.index] if placement.device.type == "cuda" else None
+        objective.trainable = DistributedDataParallel(
+            objective.trainable, device_ids=ids, gradient_as_bucket_view=True
+        )
+    loader = build_loader(
+        cfg, "train", rank=distributed.rank(), world_size=distributed.world_size()
+    )
+    return Trainer(
+        objective,
+        optimizer,
+        build_schedule(cfg),
+        loader,
+        batch_transform=build_batch_transform(cfg, True, placement.memory_format),
+        hooks=hooks,
+        clip_grad_norm=cfg.SOLVER.CLIP_GRAD_L2NORM,
+        clip_grad_value=cfg.SOLVER.CLIP_GRAD_VAL,
+        amp_dtype=placement.amp_dtype,
+        accumulate_steps=cfg.SOLVER.ACCUMULATE_STEPS,
+        device=placement.device,
+        seed=cfg.RNG_SEED,
+        loss_explosion_factor=cfg.TRAIN.KILL_LOSS_EXPLOSION_FACTOR,
+    )
+
+
+def build_hooks(
+    cfg: CfgNode,
+    objective: Objective,
+    evaluation: Callable[[], tuple[Predictions | None, dict[str, float]]] | None,
+    output_dir: Path,
+    *,
+    draw: Sequence[Draw] = (),
+    draw_batch: Sequence[DrawBatch] = (),
+) -> list[Hook]:
+    """Every hook the config asks for, in the order they need.
+
+    The average of the weights comes before what estimates, evaluates and saves them; what has
+    a state before what saves states.
+
+    Args:
+        cfg: the config.
+        objective: trained.
+        evaluation: validation; ``None`` without one.
+        output_dir: of files.
+        draw: for TensorBoard, after evaluations.
+        draw_batch: for TensorBoard, once per epoch.
+    """
+    train, early = cfg.TRAIN, cfg.SOLVER.EARLY_STOPPING
+    multi_label = cfg.DATA.MULTI_LABEL
+    hooks: list[Hook] = [
+        ProgressBar(partial(open_progress, mode=cfg.PROGRESS)),
+        JsonLog(output_dir / STATS_FILE),
+        LogStats(cfg.LOG_PERIOD, () if multi_label else cfg.TEST.TOPK),
+    ]
+    if cfg.MODEL.FROZEN_BN:
+        hooks.append(FrozenBN())
+    if cfg.TENSORBOARD.ENABLE:
+        log_dir = cfg.TENSORBOARD.LOG_DIR or f"runs-{train.DATASET}"
+        hooks.append(TensorBoard(output_dir / log_dir, draw, draw_batch))
+    if train.EMA.ENABLE:
+        hooks.append(EMA(objective.model, train.EMA.DECAY))
+    if cfg.BN.USE_PRECISE_STATS:
+        periods = (train.EVAL_PERIOD, train.CHECKPOINT_PERIOD)
+        hooks.append(PreciseBN(training_clips, cfg.BN.NUM_BATCHES_PRECISE, periods))
+    if evaluation is not None:
+        hooks.append(Evaluate(evaluation, train.EVAL_PERIOD))
+        if early.ENABLE:
+            metric = build_metric_name(cfg, early.METRIC)
+            hooks.append(EarlyStopping(metric, early.PATIENCE, early.MIN_DELTA, early.MODE))
+    save = SaveCheckpoint(
+        output_dir,
+        cfg.dump(),
+        period=train.CHECKPOINT_PERIOD,
+        keep=train.KEEP_CHECKPOINTS,
+        best_metric=build_metric_name(cfg, train.BEST_METRIC) if evaluation is not None else "",
+        task=cfg.TASK,
+    )
+    return [*hooks, save]
+
+
+def build_metric_name(cfg: CfgNode, name: str) -> str:
+    """``name``; the default, top-1 error, is replaced by what multi-label data have."""
+    return "map" if cfg.DATA.MULTI_LABEL and name == "top1_err" else name

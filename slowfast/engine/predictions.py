@@ -1,0 +1,183 @@
+"""What an evaluation returns, and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from slowfast.metrics import (
+    ClassRow,
+    confusion_matrix,
+    joint_topk_accuracy,
+    mean_average_precision,
+    mean_class,
+    mean_class_accuracy,
+    per_class_table,
+    topk_accuracy,
+)
+
+SINGLE_TASK = "action"
+"""What the one task of a single-task model is called, as in ``ClipModel.classifiers``."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of every video of a split, views combined.
+
+    Attributes:
+        scores: task -> ``(N, C)`` float32; for ``sum`` the sum over views divided by their
+            number, so probabilities stay probabilities (the ranking is that of the sum).
+        labels: task -> ``(N,)`` class ids, or ``(N, C)`` of 0 and 1 for multi-label data.
+        names: of the ``N`` videos.
+        num_views: views combined per video.
+        class_names: task -> ``C`` names, where known.
+        loss: mean label loss over clips, when a criterion was given.
+    """
+
+    scores: dict[str, NDArray[np.float32]]
+    labels: dict[str, NDArray[Any]]
+    names: list[str]
+    num_views: int = 1
+    class_names: dict[str, list[str]] = field(default_factory=dict)
+    loss: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def metrics(self, ks: Sequence[int] = (1, 5)) -> dict[str, float]:
+        """Every number that is reported, by name, in percent (losses in nats).
+
+        Per task ``top{k}_acc``, ``top{k}_err``, ``mean_class_{precision,recall,f1,acc}``;
+        with several tasks those carry the task's name (``verb_top1_err``), and the bare names
+        are those of all tasks right at once. Multi-label data have ``map`` instead. ``k`` in
+        a name stays ``k`` when there are fewer classes.
+
+        Args:
+            ks: each at least 1.
+        """
+        found: dict[str, float] = {}
+        several = len(self.scores) > 1
+        for task in self.scores:
+            prefix = f"{task}_" if several else ""
+            found |= {f"{prefix}{k}": v for k, v in self._task_metrics(task, ks).items()}
+        if several and all(labels.ndim == 1 for labels in self.labels.values()):
+            scores = {task: torch.from_numpy(value) for task, value in self.scores.items()}
+            labels = {task: torch.from_numpy(value) for task, value in self.labels.items()}
+            found |= _accuracies(joint_topk_accuracy(scores, labels, ks))
+        if self.loss is not None:
+            found["loss"] = self.loss
+        return found
+
+    def _task_metrics(self, task: str, ks: Sequence[int]) -> dict[str, float]:
+        scores = torch.from_numpy(self.scores[task])
+        labels = torch.from_numpy(self.labels[task])
+        if labels.ndim == 2:
+            return {"map": mean_average_precision(scores, labels)}
+        confusion = self.confusion(task)
+        means = mean_class(confusion)
+        return _accuracies(topk_accuracy(scores, labels, ks)) | {
+            "mean_class_precision": means.precision,
+            "mean_class_recall": means.recall,
+            "mean_class_f1": means.f1,
+            "mean_class_acc": mean_class_accuracy(confusion),
+        }
+
+    def confusion(self, task: str | None = None) -> torch.Tensor:
+        """Counts ``(C, C)``, row = label, column = best score, of ``task`` (default: the first)."""
+        task = task or next(iter(self.scores))
+        scores, labels = self.scores[task], self.labels[task]
+        best = torch.from_numpy(scores.argmax(axis=1))  # the lower class of equal ones
+        return confusion_matrix(best, torch.from_numpy(labels), scores.shape[1])
+
+    def per_class(self, task: str | None = None) -> list[ClassRow]:
+        """The per-class table of ``task`` (default: the first)."""
+        task = task or next(iter(self.scores))
+        return per_class_table(self.confusion(task), self.class_names.get(task))
+
+    def save(self, path: Path | str, *, extra: Mapping[str, Any] | None = None) -> list[Path]:
+        """Write ``<path>.npz`` (all scores) and ``<path>.json`` (for people and other programs).
+
+        No pickle, so anybody may open them. An ending of ``path`` is replaced: PySlowFast's
+        ``preds.pkl`` becomes ``preds.npz``.
+
+        Args:
+            path: where.
+            extra: further entries of the JSON.
+
+        Returns:
+            The two files.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays: dict[str, Any] = {"names": np.array(self.names, dtype=np.str_)}
+        for task in self.scores:
+            arrays[f"scores_{task}"] = self.scores[task]
+            arrays[f"labels_{task}"] = self.labels[task]
+            if task in self.class_names:
+                arrays[f"classes_{task}"] = np.array(self.class_names[task], dtype=np.str_)
+        arrays["num_views"] = np.array(self.num_views)
+        files = [path.with_suffix(".npz"), path.with_suffix(".json")]
+        with files[0].open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        files[1].write_text(json.dumps(self._summary() | dict(extra or {}), indent=1) + "\n")
+        return files
+
+    def _summary(self) -> dict[str, Any]:
+        """Metrics, per-class rows, and every video's label and five best classes."""
+        tables = {
+            task: [row._asdict() for row in self.per_class(task)]
+            for task, labels in self.labels.items()
+            if labels.ndim == 1
+        }
+        videos = [{"name": name, **self._video(i)} for i, name in enumerate(self.names)]
+        return {
+            "metrics": self.metrics(),
+            "num_videos": len(self),
+            "num_views": self.num_views,
+            "per_class": tables,
+            "videos": videos,
+        }
+
+    def _video(self, index: int) -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        for task, scores in self.scores.items():
+            best = np.argsort(-scores[index], kind="stable")[:5]
+            row[task] = {
+                "label": self.labels[task][index].tolist(),
+                "top": [[int(c), round(float(scores[index, c]), 6)] for c in best],
+            }
+        return row
+
+
+def load_predictions(path: Path | str) -> Predictions:
+    """The predictions in an ``.npz`` that :meth:`Predictions.save` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        tasks = [key.removeprefix("scores_") for key in file.files if key.startswith("scores_")]
+        return Predictions(
+            scores={task: file[f"scores_{task}"] for task in tasks},
+            labels={task: file[f"labels_{task}"] for task in tasks},
+            names=file["names"].tolist(),
+            num_views=int(file["num_views"]),
+            class_names={
+                task: file[f"classes_{task}"].tolist()
+                for task in tasks
+                if f"classes_{task}" in file.files
+            },
+        )
+
+
+def metric_mode(name: str) -> str:
+    """``"min"`` for errors and losses, ``"max"`` for everything else."""
+    return "min" if name.endswith(("err", "loss")) else "max"
+
+
+def _accuracies(accuracy: Mapping[int, float]) -> dict[str, float]:
+    errors = {f"top{k}_err": 100.0 - value for k, value in accuracy.items()}
+    return errors | {f"top{k}_acc": value for k, value in accuracy.items()}

@@ -1,0 +1,177 @@
+"""Which checkpoint a run begins with, and whether it fits the run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from slowfast.checkpoint.io import (
+    best_path,
+    last_checkpoint,
+    read_checkpoint,
+    read_last_checkpoint,
+)
+from slowfast.config import cfg_from_yaml, diff_cfg
+from slowfast.engine.optimizer import load_optimizer_state
+from slowfast.engine.trainer import Trainer
+from slowfast.models.base import ClipModel
+from slowfast.utils import distributed
+from slowfast.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+logger = logging.getLogger(__name__)
+
+
+class ConfigMismatchError(UserError, ValueError):
+    """A checkpoint was trained as another network; tensor shapes may not show it."""
+
+
+def build_differences(cfg: CfgNode, checkpoint: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys that define the network and differ: ``{key: (in the checkpoint, now)}``.
+
+    Empty for files that carry no config.
+    """
+    text = checkpoint.get("cfg")
+    if not isinstance(text, str) or not text.strip():
+        return {}
+    return diff_cfg(cfg_from_yaml(text), cfg)
+
+
+def build_config_check(cfg: CfgNode, checkpoint: dict[str, Any], path: Path) -> None:
+    """Raise when the weights in ``checkpoint`` belong to another network than ``cfg`` describes.
+
+    Raises:
+        ConfigMismatchError: lists the keys.
+    """
+    differing = build_differences(cfg, checkpoint)
+    if differing:
+        raise ConfigMismatchError(
+            f"{path} was trained with another config:\n{_table(differing)}\n"
+            "Give the values of the checkpoint, or another checkpoint; to start a new training "
+            "from these weights set TRAIN.CHECKPOINT_FILE_PATH and another OUTPUT_DIR."
+        )
+
+
+def _table(differing: dict[str, tuple[Any, Any]]) -> str:
+    rows = (f"  {key}: {old} in the checkpoint, {new} now" for key, (old, new) in differing.items())
+    return "\n".join(rows)
+
+
+def build_resume(cfg: CfgNode, trainer: Trainer, output_dir: Path) -> int:
+    """Restore ``trainer`` from the newest readable checkpoint; returns the epoch to go on with.
+
+    0 when ``TRAIN.AUTO_RESUME`` is off or there is none. Call it last: it sets the random
+    states. Every process reads the file that the main one chose.
+    """
+    if not cfg.TRAIN.AUTO_RESUME:
+        return 0
+    found = read_last_checkpoint(output_dir, cfg.TASK) if distributed.is_main() else None
+    path = distributed.broadcast_object(found[0] if found else None)
+    if path is None:
+        return 0
+    checkpoint = found[1] if found else read_checkpoint(path)
+    build_config_check(cfg, checkpoint, path)
+    trainer.objective.model.load_state_dict(checkpoint["model_state"])
+    load_optimizer_state(trainer.optimizer, checkpoint["optimizer_state"])
+    if trainer.scaler.is_enabled() and "scaler_state" in checkpoint:
+        trainer.scaler.load_state_dict(checkpoint["scaler_state"])
+    if "trainer_state" in checkpoint:
+        trainer.load_state_dict(checkpoint["trainer_state"])
+    else:
+        logger.warning("%s has no trainer_state (PySlowFast wrote it?): random numbers differ from "
+                       "those of an uninterrupted run", path)  # fmt: skip
+    epoch = int(checkpoint["epoch"]) + 1
+    logger.info("resuming from %s: %d epochs are done", path, epoch)
+    return epoch
+
+
+def build_initial_weights(cfg: CfgNode, model: ClipModel) -> None:
+    """Load ``TRAIN.CHECKPOINT_FILE_PATH``, weights only, as far as they fit.
+
+    Unlike PySlowFast, which takes over epoch and optimiser too unless
+    ``TRAIN.CHECKPOINT_EPOCH_RESET`` is set, training always starts at epoch 0: a checkpoint is
+    continued by naming its folder as ``OUTPUT_DIR``.
+    """
+    if not cfg.TRAIN.CHECKPOINT_FILE_PATH:
+        return
+    from slowfast.checkpoint.match import load_matching
+
+    path = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH)
+    state = build_state(cfg, path, cfg.TRAIN.CHECKPOINT_TYPE, model)
+    report = load_matching(model, state, min_share=cfg.TRAIN.CHECKPOINT_MIN_LOADED)
+    logger.info("starting from %s\n%s", path, report.table())
+
+
+def build_state(cfg: CfgNode, path: Path, kind: str, model: ClipModel) -> dict[str, Tensor]:
+    """The weights in a file of any format, under our names.
+
+    Args:
+        cfg: the config.
+        path: the file.
+        kind: ``TRAIN.CHECKPOINT_TYPE`` or ``TEST.CHECKPOINT_TYPE``; the default, pytorch, is
+            refined by looking at the names.
+        model: whose names and shapes to aim for.
+    """
+    from slowfast.checkpoint.convert import read_weights
+
+    state = read_weights(
+        path,
+        format="auto" if kind == "pytorch" else kind,
+        model=model,
+        inflate=cfg.TRAIN.CHECKPOINT_INFLATE,
+    )
+    for pattern in cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN:
+        state = {name.replace(pattern, "", 1): value for name, value in state.items()}
+    return state
+
+
+def build_test_path(cfg: CfgNode, output_dir: Path) -> Path:
+    """The checkpoint to test: the first there is of
+
+    1. ``TEST.CHECKPOINT_FILE_PATH``;
+    2. ``best.pyth`` in ``OUTPUT_DIR/checkpoints``, then the last epoch there;
+    3. ``TRAIN.CHECKPOINT_FILE_PATH``.
+
+    PySlowFast takes the last epoch instead of the best, and random weights when there is
+    nothing; here that is an error.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if cfg.TEST.CHECKPOINT_FILE_PATH:
+        return Path(cfg.TEST.CHECKPOINT_FILE_PATH)
+    best = best_path(output_dir, cfg.TASK)
+    if best.is_file():
+        return best
+    last = last_checkpoint(output_dir, cfg.TASK)
+    if last is not None:
+        return last
+    if cfg.TRAIN.CHECKPOINT_FILE_PATH:
+        return Path(cfg.TRAIN.CHECKPOINT_FILE_PATH)
+    raise FileNotFoundError(
+        f"nothing to test: {best.parent} has no checkpoint. "
+        "Set TEST.CHECKPOINT_FILE_PATH, or train first (TRAIN.ENABLE True)"
+    )
+
+
+def build_test_weights(cfg: CfgNode, model: ClipModel, output_dir: Path) -> Path:
+    """Load the weights to test, all of them, and return where they came from.
+
+    Raises:
+        ConfigMismatchError: they were trained as another network.
+        CheckpointMismatch: they do not fit.
+    """
+    from slowfast.checkpoint.match import load_strict
+
+    path = build_test_path(cfg, output_dir)
+    kind = cfg.TEST.CHECKPOINT_TYPE
+    if kind == "pytorch" and path.suffix != ".pkl":
+        build_config_check(cfg, read_checkpoint(path), path)
+    load_strict(model, build_state(cfg, path, kind, model))
+    logger.info("testing the weights of %s", path)
+    return path

@@ -1,0 +1,83 @@
+"""Where tensors live and in which precision the forward pass runs."""
+
+from __future__ import annotations
+
+import torch
+
+from slowfast.utils.errors import UserError
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class DeviceError(UserError, RuntimeError):
+    """The device that was asked for is not there."""
+
+
+def resolve_device(name: str = "auto", *, local_rank: int = 0) -> torch.device:
+    """The device a process uses.
+
+    Args:
+        name: ``auto`` takes the first of cuda, mps, cpu that this machine has; the other
+            names are taken at their word.
+        local_rank: index of the GPU among those of this machine.
+
+    Raises:
+        ValueError: unknown name.
+        DeviceError: the device that was asked for is not there.
+    """
+    if name not in DEVICES:
+        raise ValueError(f"DEVICE is {name!r}; known: {', '.join(DEVICES)}")
+    if name == "auto":
+        name = _best_device()
+    if name == "cuda":
+        _check_cuda(local_rank)
+        return torch.device("cuda", local_rank)
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("DEVICE is 'mps' but this machine has none. Use DEVICE auto or cpu.")
+    return torch.device(name)
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check_cuda(local_rank: int) -> None:
+    if not torch.cuda.is_available():
+        build = "is a CPU-only build" if torch.version.cuda is None else "sees no GPU"
+        raise DeviceError(
+            f"DEVICE is 'cuda' but torch {torch.__version__} {build}. "
+            "Use DEVICE auto or cpu, or install a CUDA build of torch and check nvidia-smi."
+        )
+    if local_rank >= torch.cuda.device_count():
+        raise DeviceError(
+            f"process {local_rank} of this machine has no GPU: torch sees "
+            f"{torch.cuda.device_count()}. Lower NUM_GPUS (or torchrun --nproc_per_node)."
+        )
+
+
+def resolve_amp_dtype(enabled: bool, name: str, device: torch.device | str) -> torch.dtype | None:
+    """The autocast type, or ``None`` for full precision.
+
+    Args:
+        enabled: ``TRAIN.MIXED_PRECISION``.
+        name: ``bf16``, ``fp16``, or ``auto``: bf16 where the device computes in it (needs no
+            loss scaling), fp16 on older GPUs.
+        device: where the forward pass runs.
+    """
+    if not enabled:
+        return None
+    if name == "auto":
+        old_gpu = torch.device(device).type == "cuda" and not torch.cuda.is_bf16_supported(False)
+        name = "fp16" if old_gpu else "bf16"
+    if name not in AMP_DTYPES:
+        raise ValueError(f"TRAIN.AMP_DTYPE is {name!r}; known: auto, {', '.join(AMP_DTYPES)}")
+    return AMP_DTYPES[name]
+
+
+def peak_gpu_memory_gib(device: torch.device | str) -> float:
+    """Peak memory torch allocated on ``device`` since the process began, in GiB; 0 without GPU."""
+    device = torch.device(device)
+    return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else 0.0

@@ -1,0 +1,120 @@
+"""Which frames make a clip: tables by hand, and PySlowFast's formula in torch."""
+
+import pytest
+import torch
+
+from slowfast.datasets.sampling import (
+    ClipSampler,
+    centre_start,
+    clip_size,
+    frame_indices,
+    random_start,
+    view_starts,
+)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "stride", "fps", "target_fps", "size"),
+    [(32, 2, 30, 30, 64), (32, 2, 15, 30, 32), (8, 8, 25, 30, 160 / 3), (16, 5, 60, 30, 160),
+     (16, 5, 30, 15, 160), (4, 1, 1, 30, 1)],
+)  # fmt: skip
+def test_clip_size(num_frames, stride, fps, target_fps, size):
+    assert clip_size(num_frames, stride, fps, target_fps) == pytest.approx(size)
+
+
+GOLDEN = [  # start, size, T, video frames -> indices
+    (0, 64, 8, 300, [0, 9, 18, 27, 36, 45, 54, 63]),
+    (236, 64, 8, 300, [236, 245, 254, 263, 272, 281, 290, 299]),
+    (11.25, 64, 4, 300, [11, 32, 53, 74]),
+    (0, 64, 8, 20, [0, 9, 18, 19, 19, 19, 19, 19]),
+    (0, 16, 16, 16, list(range(16))),
+    (5.999999999999, 4, 4, 100, [6, 7, 8, 9]),
+    (7.5, 30, 1, 100, [7]),
+    (0, 64, 3, 1, [0, 0, 0]),
+]
+
+
+@pytest.mark.parametrize(("start", "size", "num_frames", "total", "indices"), GOLDEN)
+def test_frame_indices(start, size, num_frames, total, indices):
+    assert frame_indices(start, size, num_frames, total) == indices
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "stride"), [(32, 2), (8, 8), (4, 16), (16, 5), (13, 6), (4, 12)]
+)
+@pytest.mark.parametrize("fps", [30, 29.97, 24, 15])
+def test_frame_indices_are_those_of_a_floored_linspace(num_frames, stride, fps):
+    """PySlowFast's formula, except where single precision lands beside a whole number."""
+    checked = 0
+    for total in (20, 64, 250, 299, 300):
+        size = clip_size(num_frames, stride, fps)
+        for start in view_starts(total, size, 10):
+            positions = torch.linspace(start, start + size - 1, num_frames).clamp(0, total - 1)
+            ours = torch.tensor(frame_indices(start, size, num_frames, total))
+            clear = (positions - positions.round()).abs() > 1e-4
+            assert torch.equal(ours[clear], positions.long()[clear])
+            checked += int(clear.sum())
+    assert checked > 50
+
+
+@pytest.mark.parametrize(
+    ("total", "size", "views", "offset", "starts"),
+    [
+        (300, 64, 1, False, [0]),
+        (300, 64, 2, False, [0, 118]),
+        (300, 64, 10, False, [23.6 * i for i in range(10)]),
+        (300, 64, 1, True, [118]),
+        (300, 64, 3, True, [0, 118, 236]),
+        (299, 64, 3, True, [0, 117, 234]),
+        (20, 64, 3, False, [0, 0, 0]),
+        (20, 64, 3, True, [0, 0, 0]),
+    ],
+)
+def test_view_starts(total, size, views, offset, starts):
+    assert view_starts(total, size, views, offset=offset) == pytest.approx(starts)
+
+
+def test_training_starts_cover_the_video_evenly():
+    generator = torch.Generator().manual_seed(0)
+    starts = [random_start(300, 64, generator) for _ in range(4000)]
+    assert 0 <= min(starts) < 1
+    assert 235 < max(starts) < 236
+    assert sum(starts) / len(starts) == pytest.approx(118, abs=4)
+    assert random_start(20, 64, generator) == 0
+
+
+def test_validation_is_the_centre_and_draws_nothing():
+    assert centre_start(300, 64) == 118
+    sampler = ClipSampler(num_frames=8, stride=8)
+    before = torch.get_rng_state()
+    assert sampler.clips(300, 30.0) == sampler.clips(300, 30.0)
+    assert sampler.clips(300, 30.0)[0][0] == 118
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_training_draws_only_from_its_generator():
+    sampler = ClipSampler(num_frames=8, stride=4, jitter_fps=10.0)
+    before = torch.get_rng_state()
+    first, again = (
+        [sampler.clips(300, 30.0, g) for _ in range(5)]
+        for g in (torch.Generator().manual_seed(s) for s in (1, 1))
+    )
+    assert first == again
+    assert len({tuple(clip) for (clip,) in first}) > 2
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_rate_jitter_shortens_clips_to_at_most_the_jittered_rate():
+    generator = torch.Generator().manual_seed(0)
+    sampler = ClipSampler(num_frames=16, stride=4, jitter_fps=30.0)
+    spans = []
+    for _ in range(300):
+        (clip,) = sampler.clips(10_000, 30.0, generator)
+        spans.append(clip[-1] - clip[0])
+    assert 31 <= min(spans) < 36
+    assert 58 < max(spans) <= 63
+
+
+def test_test_views():
+    sampler = ClipSampler(num_frames=4, stride=2, num_views=2)
+    assert sampler.clips(28, 30.0) == [[0, 2, 4, 7], [10, 12, 14, 17]]

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+r"""Train a model and test it, as a config says.
+
+    python tools/run_net.py --cfg configs/MECCANO/SLOWFAST_8x8_R50.yaml \
+        NUM_GPUS 1 TRAIN.BATCH_SIZE 8 DATA.PATH_TO_DATA_DIR /data/meccano
+
+    python tools/run_net.py --cfg configs/MECCANO/SLOWFAST_8x8_R50.yaml \
+        --eval TEST.CHECKPOINT_FILE_PATH /path/to/checkpoint.pyth
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
+from slowfast.utils.errors import one_line_errors
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--eval", action="store_true", help="test only, do not train")
+    parser.add_argument("--traceback", action="store_true", help="show errors in full")
+    add_cfg_arguments(parser)
+    args = parse_args(argv, parser)
+    with one_line_errors(traceback=args.traceback):
+        if args.eval:
+            args.opts += ["TRAIN.ENABLE", "False", "TEST.ENABLE", "True"]
+        cfg = load_cfg_from_args(args)
+        # torch loads here, so that --help and a misspelt key answer at once.
+        from slowfast.engine.run import run
+        from slowfast.reports.evaluation import ReportTest
+        from slowfast.reports.tensorboard import ClipDrawer, draw_confusion
+        from slowfast.utils.distributed import launch, plan_launch
+
+        data = cfg.DATA
+        job = partial(
+            run,
+            draw=[draw_confusion],
+            draw_batch=[ClipDrawer(data.MEAN, data.STD, data.REVERSE_INPUT_CHANNEL)],
+            on_predictions=[ReportTest(Path(cfg.OUTPUT_DIR), tuple(cfg.TEST.TOPK))],
+        )
+        plan = plan_launch(
+            cfg.NUM_GPUS,
+            device=cfg.DEVICE,
+            num_shards=cfg.NUM_SHARDS,
+            shard_id=cfg.SHARD_ID,
+            init_method=args.init_method if cfg.NUM_SHARDS > 1 else "",
+        )
+        launch(job, (cfg,), plan)
+
+
+if __name__ == "__main__":
+    main()
