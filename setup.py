@@ -1,4 +1,4 @@
-"""Installs the `slowfast` package; the exact versions the tests run with are in requirements.txt."""
+"""Installs the `slowfast` package. The versions the tests run with are in requirements.txt."""
 
 from pathlib import Path
 

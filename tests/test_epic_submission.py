@@ -13,9 +13,9 @@ from slowfast.datasets.epic_kitchens import read_segments
 from slowfast.datasets.epic_results import Results, ResultsError, read_results, write_results
 from slowfast.metrics.epic import log_probabilities
 from slowfast.reports.epic_submission import (
+    check_narrations,
     check_submission,
     ensemble,
-    match_narrations,
     read_submission,
     validation_report,
     write_submission,
@@ -180,7 +180,22 @@ def test_report_refuses_a_part_unless_asked(annotations, caplog):
     assert validation_report(part, annotations, partial=True)["num_segments"] == 4
     assert "4 of 10 segments" in caplog.text
     with pytest.raises(ResultsError, match="1 narration ids that are not in the annotations"):
-        match_narrations(make_results(11), make_results(10).narration_id)
+        check_narrations(make_results(11), make_results(10).narration_id)
+
+
+def test_report_keeps_the_order_of_the_file(annotations, monkeypatch):
+    """The challenge's softmax sums over all rows: in another order near ties fall otherwise."""
+    results = make_results(10)
+    shuffled = results.in_order(results.narration_id[::-1])
+    seen = []
+    monkeypatch.setattr(
+        "slowfast.reports.epic_submission.epic_accuracies",
+        lambda verb_scores, *_, **truth: seen.append((verb_scores, truth)) or {},
+    )
+    validation_report(shuffled, annotations)
+    ((verb_scores, truth),) = seen
+    np.testing.assert_array_equal(verb_scores, results.verb_output[::-1])
+    assert truth["verbs"] == results.verb_output[::-1].argmax(1).tolist()
 
 
 def test_report_warns_of_probabilities(annotations, caplog):

@@ -190,6 +190,17 @@ def test_pipeline_on_own_data_runs_once(config, videos, tmp_path, capsys):
     assert capsys.readouterr().out.count("run_net.py") == 2
 
 
+@pytest.mark.slow
+def test_pipeline_writes_the_synthetic_dataset_and_uses_it(config, tmp_path, capsys):
+    words = "--num_clips 122 TRAIN.DATASET kinetics TEST.DATASET kinetics MODEL.NUM_CLASSES 61"
+    words += " SOLVER.MAX_EPOCH 1 DATA.TRAIN_JITTER_SCALES [36,40]"
+    argv = ["--config", str(config), "--output_dir", str(tmp_path), *words.split()]
+    tool("pipeline.py")(argv)
+    assert (tmp_path / "data/train.csv").exists()
+    assert f"wrote {tmp_path / 'report.md'}" in capsys.readouterr().out
+    assert "confusion_action.png" in (tmp_path / "report.md").read_text()
+
+
 def test_pipeline_dry_run_without_arguments_shows_all_stages(tmp_path, capsys):
     tool("pipeline.py")(["--dry_run", "--output_dir", str(tmp_path / "out")])
     seen = capsys.readouterr().out

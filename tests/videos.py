@@ -1,10 +1,13 @@
 """Small real videos for tests, encoded on the fly, and the slow way to read them."""
 
+import random
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+
+from slowfast.datasets.decode import open_video
 
 SHARED_CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
 
@@ -82,14 +85,43 @@ def remux(source, target, *, start_key=0, drop_last=0, shift=0):
 
 
 def decode_all(path, size=None):
-    """Every frame of the first video stream, upright RGB, one after the other from the start."""
+    """Every frame of the first video stream, upright RGB, one after the other from the start.
+
+    ``size``: width and height to scale to, with swscale's bilinear filter.
+    """
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
-        width, height = size or (None, None)
-        return [
-            np.rot90(
-                frame.reformat(width, height, format="rgb24").to_ndarray(), frame.rotation // 90
-            )
-            for frame in container.decode(stream)
-        ]
+        frames = []
+        for frame in container.decode(stream):
+            turns = frame.rotation // 90
+            scaled = frame.reformat(*size, format="gbrp") if size else frame
+            frames.append(np.rot90(scaled.to_ndarray(format="rgb24"), turns))
+        return frames
+
+
+def selections(num_frames, seed=0):
+    """Index lists that span groups of pictures in every manner."""
+    draw = random.Random(seed)
+    yield list(range(num_frames))
+    yield [num_frames - 1]
+    yield [0]
+    yield list(range(1, num_frames, 5))
+    yield [num_frames - 1, 0, 3, 3, num_frames // 2, 0]
+    for _ in range(6):
+        yield [draw.randrange(num_frames) for _ in range(draw.randrange(1, 7))]
+
+
+def assert_exact(path, **options):
+    expected = decode_all(path)
+    with open_video(path, **options) as reader:
+        assert reader.num_frames == len(expected) == len(reader.times)
+        assert (reader.height, reader.width) == expected[0].shape[:2]
+        for indices in selections(len(expected)):
+            frames = reader.read(indices)
+            assert frames.shape == (len(indices), *expected[0].shape)
+            wrong = [
+                i for i, frame in zip(indices, frames, strict=True) if (frame != expected[i]).any()
+            ]
+            assert not wrong, (indices, wrong)
+    return expected

@@ -31,6 +31,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--config", type=Path, default=SYNTHETIC_CONFIG, help="YAML (default: %(default)s)")
     add("--data_dir", type=Path, help="your dataset; without it a synthetic one is written")
+    add("--num_clips", type=int, default=1200, help="of the synthetic dataset (%(default)s)")
     add("--output_dir", type=Path, default=Path("runs/pipeline"), help="(default: %(default)s)")
     add("--stages", nargs="+", metavar="STAGE", help="only these: data train test benchmark")
     add("--force", action="store_true", help="run stages again though nothing changed")
@@ -55,7 +56,8 @@ def pipeline_stages(args: argparse.Namespace) -> list[Stage]:
         command = [sys.executable, str(TOOLS / script), *map(str, words)]
         return Stage(name, command, out / name, **options)  # type: ignore[arg-type]
 
-    first = [stage("data", "make_synthetic.py", "--output_dir", data, outputs=[data / "train.csv"])]
+    words = ["--output_dir", data, "--num_clips", args.num_clips]
+    first = [stage("data", "make_synthetic.py", *words, outputs=[data / "train.csv"])]
     seen = cfg if made else cfg + describe_files(data.glob("*.csv"))
     return (first if made else []) + [
         stage("train", "run_net.py", *common, out / "train", "TEST.ENABLE", False,

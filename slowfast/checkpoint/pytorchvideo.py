@@ -84,8 +84,9 @@ def family_of(names: Iterable[str]) -> Family:
         return "slowfast"
     if "blocks.0.conv.conv_t" in text or "head.conv_5" in text:
         return "x3d"
-    theirs = "blocks.0.conv" in text
-    return "resnet_pool" if theirs and "blocks.2." not in text else "resnet"
+    theirs = any(name.startswith("blocks.") for name in known)
+    third_has_weights = any(name.startswith("blocks.2.") for name in known)
+    return "resnet_pool" if theirs and not third_has_weights else "resnet"
 
 
 def from_pytorchvideo(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ A dataset family says only what there is: ``records(split) -> list[ClipRecord]``
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
@@ -28,11 +30,15 @@ from slowfast.datasets.sampling import ClipSampler
 from slowfast.utils.errors import UserError
 from slowfast.utils.seed import derived_generator
 
+logger = logging.getLogger(__name__)
+
 SPLITS = ("train", "val", "test")
 MAX_DRAWS = 10  # unreadable videos in a row before giving up
 ITEM_STREAM = 0x17E3  # tells item generators from those of other (seed, epoch, number) users
 
 Labels = int | tuple[int, ...] | dict[str, int]
+Target = Labels | NDArray[np.float32]
+"""What a clip is trained for: its labels, or a vector of precomputed features."""
 
 
 class DataError(UserError, RuntimeError):
@@ -52,6 +58,7 @@ class ClipRecord:
         start_frame: first frame that counts, instead of ``start_s``.
         end_frame: last frame that counts.
         name: what predictions call it; the path by default.
+        fps: images per second of a frame folder; video files know theirs.
     """
 
     path: str
@@ -62,6 +69,7 @@ class ClipRecord:
     start_frame: int | None = None
     end_frame: int | None = None
     name: str = ""
+    fps: float = 30.0
 
 
 class Family(Protocol):
@@ -99,7 +107,7 @@ class Item:
 
     Attributes:
         clips: uint8 ``(views, C, T, H, W)``, stored channels last.
-        labels: of the video.
+        labels: of the video, or what ``target`` of the dataset makes of its record.
         index: of the record.
         times: ``(views, 2)`` first and last frame of each clip, seconds.
         name: of the record.
@@ -109,7 +117,7 @@ class Item:
     """
 
     clips: Tensor
-    labels: Labels
+    labels: Target
     index: int
     times: Tensor
     name: str
@@ -139,6 +147,7 @@ class VideoDataset(Dataset[Item | Failure]):
         seed: item ``i`` of epoch ``e`` is a function of ``(seed, e, i)``, whoever loads it.
         class_names: see :class:`Family`.
         tasks: see :class:`Family`.
+        target: record -> what to train for, where that is not its labels.
     """
 
     def __init__(
@@ -153,6 +162,7 @@ class VideoDataset(Dataset[Item | Failure]):
         seed: int = 0,
         class_names: dict[str, list[str]] | None = None,
         tasks: tuple[str, ...] = (),
+        target: Callable[[ClipRecord], Target] | None = None,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {SPLITS}")
@@ -167,6 +177,7 @@ class VideoDataset(Dataset[Item | Failure]):
         self.seed = seed
         self.class_names = class_names
         self.tasks = tasks
+        self.target = target or labels_of
 
     @property
     def num_videos(self) -> int:
@@ -229,7 +240,7 @@ class VideoDataset(Dataset[Item | Failure]):
         clips = clips[None] if generator else gather_views(clips, numbers, views)
         return Item(
             clips=clips,
-            labels=record.labels,
+            labels=self.target(record),
             index=index,
             times=torch.tensor(times).repeat_interleave(len(clips) // len(views), 0),
             name=record.name or record.path,
@@ -293,8 +304,33 @@ def open_record(record: ClipRecord, *, backend: str = "pyav", threads: int = 1) 
     from slowfast.datasets.decode.frames import FrameFolderReader, is_frame_path
 
     if is_frame_path(record.path):
-        return FrameFolderReader(record.path, first=record.start_frame, last=record.end_frame)
+        return FrameFolderReader(
+            record.path, first=record.start_frame, last=record.end_frame, fps=record.fps
+        )
     return open_video(record.path, backend, threads=threads)
+
+
+def labels_of(record: ClipRecord) -> Target:
+    """What most clips are trained for. A function with a name, so that workers may spawn."""
+    return record.labels
+
+
+def without_videos(records: Sequence[ClipRecord], list_file: str | Path) -> list[ClipRecord]:
+    """The records whose path does not stand in a text file of one path per line.
+
+    Raises:
+        DataError: the file cannot be read, or leaves nothing.
+    """
+    try:
+        lines = Path(list_file).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"DATA.BAD_VIDEOS_FILE {list_file} cannot be read: {error}") from error
+    bad = {line.strip() for line in lines}
+    kept = [record for record in records if record.path not in bad]
+    if not kept:
+        raise DataError(f"DATA.BAD_VIDEOS_FILE {list_file} names every training video")
+    logger.info("%d of %d records left out (%s)", len(records) - len(kept), len(records), list_file)
+    return kept
 
 
 def read_class_names(path: str | Path) -> list[str]:

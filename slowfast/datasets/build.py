@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from slowfast.datasets.base import Family, VideoDataset, open_record
+from slowfast.datasets.base import Family, VideoDataset, open_record, without_videos
 from slowfast.datasets.loader import Loader
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.registry import Registry
@@ -19,6 +19,11 @@ DATASETS: Registry[type[Family]] = Registry(
         "kinetics": "slowfast.datasets.kinetics:Kinetics",
         "video_folder": "slowfast.datasets.video_folder:VideoFolder",
         "videofolder": "slowfast.datasets.video_folder:VideoFolder",
+        "meccano": "slowfast.datasets.meccano:Meccano",
+        "epickitchens": "slowfast.datasets.epic_kitchens:EpicKitchens",
+        "epic_kitchens": "slowfast.datasets.epic_kitchens:EpicKitchens",
+        "rawframes": "slowfast.datasets.rawframes:RawFrames",
+        "features": "slowfast.datasets.features:FeatureClips",
     },
 )
 
@@ -44,10 +49,13 @@ def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
     from slowfast.datasets.transforms import build_eval_transform, build_train_transform
 
     family = build_family(cfg, split)
+    records = family.records(split)
+    if split == "train" and cfg.DATA.BAD_VIDEOS_FILE:
+        records = without_videos(records, cfg.DATA.BAD_VIDEOS_FILE)
     threads = 0 if cfg.DATA_LOADER.ENABLE_MULTI_THREAD_DECODE else 1
     reader = partial(open_record, backend=cfg.DATA.DECODING_BACKEND, threads=threads)
     return VideoDataset(
-        family.records(split),
+        records,
         split=split,
         sampler=ClipSampler.from_cfg(cfg, split),
         transform=(
@@ -58,6 +66,7 @@ def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
         seed=cfg.RNG_SEED,
         class_names=family.class_names,
         tasks=family.tasks,
+        target=getattr(family, "target", None),
     )
 
 

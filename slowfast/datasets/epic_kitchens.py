@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from slowfast.datasets.annotations import AnnotationError, Row, read_table
 from slowfast.datasets.base import ClipRecord
-from slowfast.datasets.layout import Folder, FrameRecord, tried
+from slowfast.datasets.layout import Folder, tried
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -266,7 +266,7 @@ def _record(
             name=segment.narration_id,
         )
     shift = place.first - frame_index_base
-    return FrameRecord(
+    return ClipRecord(
         path=str(place.path / FRAME_PATTERN),
         labels=label,
         source=segment.source,

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from slowfast.datasets.annotations import AnnotationError, read_lines
 from slowfast.datasets.base import ClipRecord
 from slowfast.datasets.decode.frames import scan_frames
-from slowfast.datasets.layout import FrameRecord
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -122,7 +121,7 @@ class FeatureClips:
                 f"{self._frames / video} make {len(centres)} clips"
             )
         return [
-            FrameRecord(
+            ClipRecord(
                 path=str(self._frames / video / images.pattern),
                 labels=row,
                 source=f"{path}[{row}]",

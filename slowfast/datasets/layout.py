@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from slowfast.datasets.base import ClipRecord
 from slowfast.datasets.video_folder import VIDEO_SUFFIXES
-
-
-@dataclass(frozen=True)
-class FrameRecord(ClipRecord):
-    """A clip of numbered images.
-
-    Attributes:
-        fps: images per second; video files know theirs, folders do not.
-    """
-
-    fps: float = 30.0
 
 
 class Folder:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from slowfast.datasets.base import DataError, Failure, Item, Labels, VideoDataset
+from slowfast.datasets.base import DataError, Failure, Item, Target, VideoDataset
 from slowfast.datasets.batch import Batch
 from slowfast.utils.seed import derived_generator
 
@@ -233,13 +234,15 @@ def _join(clips: Sequence[Tensor]) -> Tensor:
     return torch.cat([clip.permute(0, 2, 3, 4, 1) for clip in clips]).permute(0, 4, 1, 2, 3)
 
 
-def collate_labels(labels: Sequence[Labels], num_classes: int | None = None) -> Any:
-    """``(B,)`` ids; ``{task: (B,)}``; or ``(B, num_classes)`` zeros and ones for multi-label."""
+def collate_labels(labels: Sequence[Target], num_classes: int | None = None) -> Any:
+    """``(B,)`` ids; ``{task: (B,)}``; ``(B, num_classes)`` zeros and ones; ``(B, D)`` features."""
     if isinstance(labels[0], dict):
         tasks = labels[0]
         return {task: torch.tensor([label[task] for label in labels]) for task in tasks}  # type: ignore[index,call-overload]
     if isinstance(labels[0], int):
         return torch.tensor(labels)
+    if isinstance(labels[0], np.ndarray):
+        return torch.from_numpy(np.stack(labels))  # type: ignore[arg-type]
     targets = torch.zeros(len(labels), num_classes or 0)
     for row, ids in zip(targets, labels, strict=True):
         row[list(ids)] = 1.0  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from slowfast.datasets.annotations import AnnotationError, parse_integer, read_csv
 from slowfast.datasets.base import ClipRecord
-from slowfast.datasets.layout import Folder, FrameRecord, existing, tried
+from slowfast.datasets.layout import Folder, existing, tried
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -196,7 +196,7 @@ def _record(
             end_s=segment.end / FPS,
             name=name,
         )
-    return FrameRecord(
+    return ClipRecord(
         path=str(path / segment.pattern),
         labels=labels,
         source=segment.source,

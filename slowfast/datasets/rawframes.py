@@ -20,7 +20,7 @@ from slowfast.datasets.annotations import AnnotationError, parse_integer, read_l
 from slowfast.datasets.base import ClipRecord
 from slowfast.datasets.decode.base import VideoError
 from slowfast.datasets.decode.frames import FrameFolder, detect_pattern, scan_frames
-from slowfast.datasets.layout import Folder, FrameRecord, existing, tried
+from slowfast.datasets.layout import Folder, existing, tried
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -157,7 +157,7 @@ def _record(line: Line, folder: Path, found: FrameFolder | str | None) -> ClipRe
     else:
         assert line.clip is not None
         pattern, first, last = found, line.clip[0] + 1, line.clip[1] + 1
-    return FrameRecord(
+    return ClipRecord(
         path=str(folder / pattern),
         labels=line.label,
         source=line.source,

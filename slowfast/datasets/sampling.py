@@ -12,6 +12,7 @@ The rules are PySlowFast's (``slowfast/datasets/decoder.py``), with two deviatio
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -94,6 +95,24 @@ def frame_indices(start: float, size: float, num_frames: int, total: int) -> lis
     return [math.floor(round(min(max(position, 0), total - 1), 6)) for position in positions]
 
 
+def segment_indices(num_frames: int, total: int, offsets: Sequence[float]) -> list[int]:
+    """One frame from each of ``num_frames`` equal parts of a video, whatever its length.
+
+    Wang et al. 2016, Temporal Segment Networks, https://arxiv.org/abs/1608.00859, section 3.1.
+
+    Args:
+        num_frames: T, the number of parts.
+        total: frames in the video (or in the action).
+        offsets: where in each part, from 0 (its start) to below 1; T of them.
+
+    Example:
+        >>> segment_indices(4, 100, [0.5] * 4), segment_indices(4, 2, [0.5] * 4)
+        ([12, 37, 62, 87], [0, 0, 1, 1])
+    """
+    length = total / num_frames
+    return [min(math.floor((i + o) * length), total - 1) for i, o in enumerate(offsets)]
+
+
 @dataclass(frozen=True)
 class ClipSampler:
     """Chooses the frames of a video's clips.
@@ -106,6 +125,10 @@ class ClipSampler:
         num_views: clips per video; 0: one at random (training), or one in the centre when no
             generator is given (validation).
         offset: see :func:`view_starts`.
+        mode: ``"stride"``, or ``"segment"``: see :func:`segment_indices`. Training draws a frame
+            from each part, validation takes the middles, view v of V the places (v + 1/2) / V.
+            PySlowFast's MECCANO loader takes the same frames for all of a video's views.
+        repeat_frame: T times the middle frame of each clip, so that nothing moves.
     """
 
     num_frames: int
@@ -114,6 +137,8 @@ class ClipSampler:
     jitter_fps: float = 0.0
     num_views: int = 0
     offset: bool = False
+    mode: str = "stride"
+    repeat_frame: bool = False
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode, split: str) -> Self:
@@ -125,6 +150,8 @@ class ClipSampler:
             jitter_fps=cfg.DATA.TRAIN_JITTER_FPS if split == "train" else 0.0,
             num_views=cfg.TEST.NUM_ENSEMBLE_VIEWS if split == "test" else 0,
             offset=cfg.DATA.USE_OFFSET_SAMPLING,
+            mode=cfg.DATA.SAMPLING_MODE,
+            repeat_frame=cfg.DATA.REPEAT_FRAME,
         )
 
     def clips(
@@ -137,6 +164,25 @@ class ClipSampler:
             fps: frames per second of the video.
             generator: of training clips.
         """
+        choose = self._segment_clips if self.mode == "segment" else self._stride_clips
+        clips = choose(total, fps, generator)
+        if self.repeat_frame:
+            clips = [[clip[len(clip) // 2]] * len(clip) for clip in clips]
+        return clips
+
+    def _segment_clips(
+        self, total: int, _: float, generator: torch.Generator | None
+    ) -> list[list[int]]:
+        if generator is not None and not self.num_views:
+            offsets = torch.rand(self.num_frames, generator=generator, dtype=torch.float64)
+            return [segment_indices(self.num_frames, total, offsets.tolist())]
+        views = max(self.num_views, 1)
+        places = [(view + 0.5) / views for view in range(views)]
+        return [segment_indices(self.num_frames, total, [p] * self.num_frames) for p in places]
+
+    def _stride_clips(
+        self, total: int, fps: float, generator: torch.Generator | None
+    ) -> list[list[int]]:
         target = self.target_fps
         if generator is not None and self.jitter_fps:
             target += float(torch.rand((), generator=generator)) * self.jitter_fps

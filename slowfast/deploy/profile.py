@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -38,27 +38,42 @@ def count_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
 
 
 def count_macs(model: nn.Module, shapes: Sequence[Shape]) -> int:
-    """Multiply-accumulates of one forward pass, of convolutions and matrix products.
+    """Multiply-accumulates of one prediction: of convolutions and matrix products.
 
-    Nothing is computed: shapes are traced on the meta device, wherever the model is.
+    Nothing is computed: shapes are traced on the meta device, wherever the model is. A model
+    that has ``predict`` is counted in it, so a clip larger than in training is classified at
+    every position, as in testing and in the published figures.
 
     Args:
         model: takes a list of clips.
         shapes: ``(B, C, T_p, H, W)`` of every pathway, see :func:`build_model_inputs`.
     """
+    whole = _Prediction(model)
     state = {
         name: tensor.to("meta")
-        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        for name, tensor in (*whole.named_parameters(), *whole.named_buffers())
     }
     clips = [torch.empty(shape, device="meta") for shape in shapes]
     training = model.training
     model.eval()
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            functional_call(model, state, (clips,))
+            functional_call(whole, state, (clips,))
     finally:
         model.train(training)
     return counter.get_total_flops() // 2
+
+
+class _Prediction(nn.Module):
+    """``predict`` (or ``forward``, where there is none) in the place of ``forward``."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: list[Tensor]) -> Any:
+        predict = getattr(self.model, "predict", self.model)
+        return predict(clips)
 
 
 def build_model_inputs(cfg: CfgNode, crop: int | None = None, *, batch: int = 1) -> list[Shape]:

@@ -6,14 +6,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
+from slowfast.checkpoint.convert import read_weights
 from slowfast.checkpoint.io import (
     best_path,
     last_checkpoint,
     read_checkpoint,
     read_last_checkpoint,
 )
+from slowfast.checkpoint.match import clear_names, load_matching, load_strict
 from slowfast.config import cfg_from_yaml, diff_cfg
 from slowfast.engine.optimizer import load_optimizer_state
 from slowfast.engine.trainer import Trainer
@@ -26,20 +26,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SEEN_BY_THE_NETWORK = (
+    "DATA.SAMPLING_RATE",
+    "DATA.TARGET_FPS",
+    "DATA.MEAN",
+    "DATA.STD",
+    "DATA.REVERSE_INPUT_CHANNEL",
+)
+"""Keys that do not change the network but what its inputs mean to it."""
+
 
 class ConfigMismatchError(UserError, ValueError):
     """A checkpoint was trained as another network; tensor shapes may not show it."""
 
 
 def build_differences(cfg: CfgNode, checkpoint: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Keys that define the network and differ: ``{key: (in the checkpoint, now)}``.
+    """Keys that define the network or its input and differ: ``{key: (in the file, now)}``.
 
     Empty for files that carry no config.
     """
     text = checkpoint.get("cfg")
     if not isinstance(text, str) or not text.strip():
         return {}
-    return diff_cfg(cfg_from_yaml(text), cfg)
+    stored = cfg_from_yaml(text)
+    return diff_cfg(stored, cfg) | diff_cfg(stored, cfg, SEEN_BY_THE_NETWORK)
 
 
 def build_config_check(cfg: CfgNode, checkpoint: dict[str, Any], path: Path) -> None:
@@ -76,7 +86,7 @@ def build_resume(cfg: CfgNode, trainer: Trainer, output_dir: Path) -> int:
         return 0
     checkpoint = found[1] if found else read_checkpoint(path)
     build_config_check(cfg, checkpoint, path)
-    trainer.objective.model.load_state_dict(checkpoint["model_state"])
+    load_strict(trainer.objective.model, checkpoint["model_state"], source=str(path))
     load_optimizer_state(trainer.optimizer, checkpoint["optimizer_state"])
     if trainer.scaler.is_enabled() and "scaler_state" in checkpoint:
         trainer.scaler.load_state_dict(checkpoint["scaler_state"])
@@ -99,35 +109,23 @@ def build_initial_weights(cfg: CfgNode, model: ClipModel) -> None:
     """
     if not cfg.TRAIN.CHECKPOINT_FILE_PATH:
         return
-    from slowfast.checkpoint.match import load_matching
-
     path = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH)
-    state = build_state(cfg, path, cfg.TRAIN.CHECKPOINT_TYPE, model)
-    report = load_matching(model, state, min_share=cfg.TRAIN.CHECKPOINT_MIN_LOADED)
+    kind = _format(cfg.TRAIN.CHECKPOINT_TYPE, path)
+    state = read_weights(path, kind, model=model, inflate=cfg.TRAIN.CHECKPOINT_INFLATE)
+    state = clear_names(state, tuple(cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN))
+    share = cfg.TRAIN.CHECKPOINT_MIN_LOADED
+    report = load_matching(model, state, min_share=share, source=str(path))
     logger.info("starting from %s\n%s", path, report.table())
+    differing = build_differences(cfg, read_checkpoint(path)) if kind != "caffe2" else {}
+    if differing:
+        logger.warning("the weights of %s come from another network:\n%s", path, _table(differing))
 
 
-def build_state(cfg: CfgNode, path: Path, kind: str, model: ClipModel) -> dict[str, Tensor]:
-    """The weights in a file of any format, under our names.
-
-    Args:
-        cfg: the config.
-        path: the file.
-        kind: ``TRAIN.CHECKPOINT_TYPE`` or ``TEST.CHECKPOINT_TYPE``; the default, pytorch, is
-            refined by looking at the names.
-        model: whose names and shapes to aim for.
-    """
-    from slowfast.checkpoint.convert import read_weights
-
-    state = read_weights(
-        path,
-        format="auto" if kind == "pytorch" else kind,
-        model=model,
-        inflate=cfg.TRAIN.CHECKPOINT_INFLATE,
-    )
-    for pattern in cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN:
-        state = {name.replace(pattern, "", 1): value for name, value in state.items()}
-    return state
+def _format(kind: str, path: Path) -> str:
+    """``*.CHECKPOINT_TYPE``; its default, pytorch, is refined by looking at file and names."""
+    if kind != "pytorch":
+        return kind
+    return "caffe2" if path.suffix == ".pkl" else "auto"
 
 
 def build_test_path(cfg: CfgNode, output_dir: Path) -> Path:
@@ -166,12 +164,10 @@ def build_test_weights(cfg: CfgNode, model: ClipModel, output_dir: Path) -> Path
         ConfigMismatchError: they were trained as another network.
         CheckpointMismatch: they do not fit.
     """
-    from slowfast.checkpoint.match import load_strict
-
     path = build_test_path(cfg, output_dir)
-    kind = cfg.TEST.CHECKPOINT_TYPE
-    if kind == "pytorch" and path.suffix != ".pkl":
+    kind = _format(cfg.TEST.CHECKPOINT_TYPE, path)
+    if kind != "caffe2":
         build_config_check(cfg, read_checkpoint(path), path)
-    load_strict(model, build_state(cfg, path, kind, model))
+    load_strict(model, read_weights(path, kind, model=model), source=str(path))
     logger.info("testing the weights of %s", path)
     return path

@@ -37,15 +37,13 @@ _SHOWN = 5
 _logger = logging.getLogger(__name__)
 
 
-def match_narrations(
-    results: Results, expected: Sequence[str], *, partial: bool = False
-) -> Results:
-    """The results in the order of ``expected``.
+def check_narrations(results: Results, expected: Sequence[str], *, partial: bool = False) -> None:
+    """Whether there is a result for every narration id and no other.
 
     Args:
         results: scores by narration id.
         expected: narration ids of the annotations.
-        partial: allow missing ones; only those there are returned.
+        partial: allow missing ones, with a warning.
 
     Raises:
         ResultsError: narration ids missing or unexpected; the message counts and names them.
@@ -68,7 +66,6 @@ def match_narrations(
             "%s has %d of %d segments: its figures are not those of the dataset",
             results.source, len(there), len(expected),
         )  # fmt: skip
-    return results.in_order([name for name in expected if name in there])
 
 
 def _some(names: Sequence[str]) -> str:
@@ -96,7 +93,9 @@ def validation_report(
     """
     folder = Path(annotations_dir)
     segments = {segment.narration_id: segment for segment in read_segments(folder / labels)}
-    results = match_narrations(results, list(segments), partial=partial)
+    # rows stay in the order of the file: the challenge's softmax sums over all of them, and the
+    # order of a sum decides its last digit, that of products, and so between nearly tied actions
+    check_narrations(results, list(segments), partial=partial)
     for task, scores in (("verb", results.verb_output), ("noun", results.noun_output)):
         if looks_like_probabilities(scores):
             _logger.warning(
@@ -180,7 +179,8 @@ def ensemble(runs: Sequence[Results], weights: Sequence[float] | None = None) ->
     first = runs[0]
     total = {"verb_output": 0.0, "noun_output": 0.0}
     for run, share in zip(runs, shares, strict=True):
-        ordered = match_narrations(run, first.narration_id)
+        check_narrations(run, first.narration_id)
+        ordered = run.in_order(first.narration_id)
         for key, sum_so_far in total.items():
             scores = getattr(ordered, key)
             if scores.shape != getattr(first, key).shape:
@@ -226,7 +226,8 @@ def write_submission(
     """
     path = Path(path)
     check_free(path, force=force)
-    results = match_narrations(results, narration_ids)
+    check_narrations(results, narration_ids)
+    results = results.in_order(narration_ids)
     header: dict[str, Any] = {"version": VERSION, "challenge": challenge}
     header |= zip(SUPERVISION, supervision, strict=True)
     _raise_problems(str(path), _header_problems(header))

@@ -3,19 +3,26 @@
 import pickle
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
 from slowfast.datasets.decode import FrameCountError, VideoError, open_video, scaled_size
 from slowfast.datasets.decode import index as index_module
-from slowfast.datasets.decode.baseline import read_view
 from slowfast.datasets.decode.index import FrameIndex, IndexCache, KeyFrame
 from slowfast.datasets.decode.pyav import PyAVReader
-from tests.videos import B_FRAMES, OPEN_GOP, SHARED_CLIPS, decode_all, remux, write_video
+from tests.videos import (
+    B_FRAMES,
+    OPEN_GOP,
+    assert_exact,
+    decode_all,
+    remux,
+    selections,
+    write_video,
+)
 
 VARIABLE = np.cumsum([random.Random(3).choice([11, 33, 34, 90, 400]) for _ in range(40)]).tolist()
 
@@ -59,33 +66,6 @@ def video(request, tmp_path_factory):
     return write_video(tmp_path_factory.mktemp(request.param) / name, **arguments)
 
 
-def selections(num_frames, seed=0):
-    """Index lists that span groups of pictures in every manner."""
-    draw = random.Random(seed)
-    yield list(range(num_frames))
-    yield [num_frames - 1]
-    yield [0]
-    yield list(range(1, num_frames, 5))
-    yield [num_frames - 1, 0, 3, 3, num_frames // 2, 0]
-    for _ in range(6):
-        yield [draw.randrange(num_frames) for _ in range(draw.randrange(1, 7))]
-
-
-def assert_exact(path, **options):
-    expected = decode_all(path)
-    with open_video(path, **options) as reader:
-        assert reader.num_frames == len(expected) == len(reader.times)
-        assert (reader.height, reader.width) == expected[0].shape[:2]
-        for indices in selections(len(expected)):
-            frames = reader.read(indices)
-            assert frames.shape == (len(indices), *expected[0].shape)
-            wrong = [
-                i for i, frame in zip(indices, frames, strict=True) if (frame != expected[i]).any()
-            ]
-            assert not wrong, (indices, wrong)
-    return expected
-
-
 def test_equals_decoding_the_whole_file(video):
     assert_exact(video)
 
@@ -118,6 +98,19 @@ def test_scaling_equals_scaling_every_frame(tmp_path):
     assert frames.shape == (3, 40, 60, 3)
     for frame, index in zip(frames, [30, 2, 17], strict=True):
         np.testing.assert_array_equal(frame, expected[index])
+
+
+@pytest.mark.parametrize(("size", "short_side"), [((192, 128), 50), ((64, 48), 60), ((96, 64), 41)])
+def test_scaling_is_bilinear(tmp_path, size, short_side):
+    """Against torch's anti-aliased filter on the full-size RGB frame."""
+    path = write_video(tmp_path / "a.mp4", 8, options={"qp": "4"}, size=size)
+    with open_video(path) as reader:
+        (small,), (full,) = reader.read([5], short_side), reader.read([5])
+    full = torch.from_numpy(full.copy()).permute(2, 0, 1)[None].float()
+    target = functional.interpolate(full, small.shape[:2], mode="bilinear", antialias=True)[0]
+    difference = torch.from_numpy(small).permute(2, 0, 1) - target
+    assert difference.abs().mean() < 4
+    assert difference.mean().abs() < 2
 
 
 def test_rotation_turns_clockwise_for_minus_90_and_scales_upright(tmp_path):
@@ -356,87 +349,3 @@ def test_frame_numbers_are_checked(tmp_path):
 def test_errors_survive_pickling():
     error = pickle.loads(pickle.dumps(VideoError("a.mp4", "cut short")))
     assert (str(error), error.path) == ("a.mp4: cut short", "a.mp4")
-
-
-# -- backends --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("backend", ["opencv", "torchcodec"])
-@pytest.mark.parametrize("rotation", [None, -90])
-def test_other_backends_read_the_same_frames(tmp_path, backend, rotation):
-    """On a file with a constant frame rate; colour conversion may round differently."""
-    path = write_video(tmp_path / "a.mp4", options=B_FRAMES, rotation=rotation)
-    try:
-        reader = open_video(path, backend)
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"{backend} does not load here: {str(error).splitlines()[0]}")
-    indices = [37, 0, 12, 13, 5, 5]
-    with reader, open_video(path) as exact:
-        assert (reader.num_frames, reader.fps) == (exact.num_frames, exact.fps)
-        assert (reader.width, reader.height) == (exact.width, exact.height)
-        for short_side in (None, 24):
-            ours, theirs = exact.read(indices, short_side), reader.read(indices, short_side)
-            assert ours.shape == theirs.shape
-            difference = np.abs(ours.astype(int) - theirs).mean(axis=(1, 2, 3))
-            assert difference.max() < (3 if short_side is None else 12)
-    with pytest.raises(VideoError, match="missing"):
-        open_video(str(tmp_path / "missing.mp4"), backend)
-
-
-@pytest.mark.parametrize("name", ["torchvision", "decord"])
-def test_names_of_gone_backends_mean_pyav(tmp_path, name, caplog):
-    path = write_video(tmp_path / "a.mp4", 5)
-    with caplog.at_level("INFO"), open_video(path, name) as reader:
-        assert isinstance(reader, PyAVReader)
-
-
-def test_unknown_backend_lists_those_there_are(tmp_path):
-    with pytest.raises(KeyError, match=r"Did you mean 'pyav'.*opencv"):
-        open_video(str(tmp_path), "pyva")
-
-
-def test_decode_package_imports_no_backend():
-    code = "import slowfast.datasets.base, slowfast.datasets.build, sys; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert not {"av", "cv2", "torchcodec"} & set(loaded.stdout.split())
-
-
-def test_baseline_reads_the_same_frames(tmp_path):
-    path = write_video(tmp_path / "a.mp4", options=B_FRAMES)
-    expected = decode_all(path)
-    frames = read_view(path, start=8, end=15, num_frames=8)
-    for frame, index in zip(frames, range(8, 16), strict=True):
-        np.testing.assert_array_equal(frame, expected[index])
-
-
-# -- real files ------------------------------------------------------------------------------------
-
-COUNTS = {
-    "mmaction2_demo.mp4": 280,
-    "mmaction2_demo_spatiotemporal_det.mp4": 57,
-    "mmaction2_part_0.mp4": 32,
-    "mmaction2_test.avi": 164,
-    "mmaction2_test.mp4": 300,
-    "mmaction2_test_video_structuralize.mp4": 300,
-    "torchcodec_nasa_13013.mp4": 325,
-}
-
-
-@pytest.mark.skipif(not SHARED_CLIPS.is_dir(), reason="the real clips are not here")
-@pytest.mark.parametrize("name", COUNTS)
-def test_real_clips(name):
-    assert len(assert_exact(str(SHARED_CLIPS / name))) == COUNTS[name]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not SHARED_CLIPS.is_dir(), reason="the real clips are not here")
-def test_real_full_hd_clip():
-    path = str(SHARED_CLIPS / "mmaction2_demo_skeleton.mp4")
-    expected = decode_all(path)
-    with open_video(path) as reader:
-        assert reader.num_frames == len(expected) == 72
-        for indices in ([71, 3, 40], list(range(0, 72, 9))):
-            for frame, index in zip(reader.read(indices), indices, strict=True):
-                np.testing.assert_array_equal(frame, expected[index])

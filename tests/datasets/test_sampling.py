@@ -118,3 +118,27 @@ def test_rate_jitter_shortens_clips_to_at_most_the_jittered_rate():
 def test_test_views():
     sampler = ClipSampler(num_frames=4, stride=2, num_views=2)
     assert sampler.clips(28, 30.0) == [[0, 2, 4, 7], [10, 12, 14, 17]]
+
+
+def test_segment_mode_spans_the_action_whatever_its_length():
+    sampler = ClipSampler(num_frames=4, stride=8, mode="segment")
+    assert sampler.clips(100, fps=12) == [[12, 37, 62, 87]]
+    assert sampler.clips(3, fps=12) == [[0, 1, 1, 2]]
+    drawn = {
+        number
+        for seed in range(200)
+        for number in sampler.clips(8, 12, torch.Generator().manual_seed(seed))[0]
+    }
+    assert drawn == set(range(8))
+
+
+def test_segment_views_are_distinct_and_shifted():
+    views = ClipSampler(num_frames=4, stride=8, mode="segment", num_views=5).clips(100, 12)
+    assert len({tuple(view) for view in views}) == 5
+    assert [view[0] for view in views] == [2, 7, 12, 17, 22]
+
+
+def test_repeat_frame_shows_the_middle_frame_only():
+    moving = ClipSampler(num_frames=5, stride=2).clips(30, fps=30)[0]
+    still = ClipSampler(num_frames=5, stride=2, repeat_frame=True).clips(30, fps=30)[0]
+    assert still == [moving[2]] * 5

@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -107,8 +109,32 @@ def test_state_of_another_machine(tiny):
         del group["layer_decay"]
         group["fused"] = "a gpu's"
     load_optimizer_state(optimizer, state)
-    assert [g["fused"] for g in optimizer.param_groups] == [None, None]
+    assert [g["fused"] for g in optimizer.param_groups] == [True, True]
     set_lr(optimizer, 0.2)
+
+
+@pytest.mark.parametrize("method", ["sgd", "adamw"])
+def test_state_of_another_memory_layout(method):
+    """Fused kernels would mix up the entries of a momentum that is laid out unlike its weight."""
+
+    def step(layout, state=None, fused=True):
+        torch.manual_seed(0)
+        conv = nn.Conv3d(3, 4, 3, bias=False)
+        conv.weight.data = conv.weight.data.contiguous(memory_format=layout)
+        conv.weight.grad = torch.randn_like(conv.weight)
+        optimizer = make_optimizer(param_groups(conv, weight_decay=0.1), method=method, lr=0.1)
+        for group in optimizer.param_groups:
+            group["fused"] = fused
+        if state is not None:
+            load_optimizer_state(optimizer, state)
+        conv.weight.grad.copy_(torch.arange(324.0).view_as(conv.weight) / 100)
+        optimizer.step()
+        return conv.weight.detach(), optimizer.state_dict()
+
+    _, state = step(torch.contiguous_format)
+    expected, _ = step(torch.contiguous_format, deepcopy(state), fused=False)
+    other, _ = step(torch.channels_last_3d, deepcopy(state))
+    torch.testing.assert_close(other, expected)
 
 
 def test_state_of_another_model(tiny):

@@ -7,7 +7,7 @@ from slowfast.config.keys import Key, Tree
 FILES: Tree = {
     "PATH_TO_DATA_DIR": Key("", "Folder with train.csv, val.csv, test.csv, or with the videos."),
     "PATH_LABEL_SEPARATOR": Key(
-        " ", "Separator of path and label in a CSV row; paths that hold it must be quoted."
+        " ", "Separator of path and label in a CSV row; other common ones are recognised."
     ),
     "PATH_PREFIX": Key("", "Joined in front of every path of the CSV."),
     "CLASS_NAMES_PATH": Key(
@@ -23,6 +23,12 @@ FILES: Tree = {
     "MAX_BAD_VIDEOS": Key(
         10, "Training stops once more than this many different videos cannot be read.", low=0
     ),
+    "BAD_VIDEOS_FILE": Key(
+        "",
+        "Text file with one path per line (tools/check_data.py writes it): left out of training.",
+    ),
+    "CACHE_DIR": Key("", "Folder that keeps decoded, scaled frames of short videos; empty: none."),
+    "CACHE_GB": Key(20.0, "Largest size of CACHE_DIR, GB; the files unused longest go.", low=0),
     "DUMMY_LOAD": Key(False, "Random clips instead of files: for benchmarks and smoke runs."),
     "DECODING_BACKEND": Key(
         "pyav",
@@ -43,6 +49,17 @@ SAMPLING: Tree = {
     ),
     "SAMPLING_RATE": Key(
         8, "Stride: distance of a clip's frames in source frames at TARGET_FPS, tau.", low=1
+    ),
+    "SAMPLING_MODE": Key(
+        "stride",
+        "stride: frames SAMPLING_RATE apart; segment: one frame from each of NUM_FRAMES equal "
+        "parts of the action, whatever its length (MECCANO, TSN).",
+        options=("stride", "segment"),
+    ),
+    "REPEAT_FRAME": Key(
+        False,
+        "Show the middle frame of the clip NUM_FRAMES times: the control experiment that tells "
+        "how much of an accuracy is due to motion.",
     ),
     "TARGET_FPS": Key(
         30.0, "Frames per second that SAMPLING_RATE refers to; videos are converted.", low=0.01
@@ -120,7 +137,7 @@ DATA_LOADER: Tree = {
 AUG: Tree = {
     "ENABLE": Key(False, "Colour augmentation (RandAugment) and random erasing in training."),
     "NUM_SAMPLE": Key(
-        1, "Differently augmented clips per video and step; the batch grows by it.", low=1
+        1, "Differently augmented clips per video and step; only 1 is built here.", low=1
     ),
     "COLOR_JITTER": Key(
         0.4,
@@ -134,7 +151,7 @@ AUG: Tree = {
     ),
     "INTERPOLATION": Key(
         "bicubic",
-        "Interpolation of RandAugment's geometric operations and the resized crop.",
+        "Interpolation of RandAugment's geometric operations; bicubic and random mean bilinear here.",
         options=("bicubic", "bilinear", "random"),
     ),
     "RE_PROB": Key(0.25, "Probability that a rectangle of a clip is erased.", low=0, high=1),
@@ -160,9 +177,36 @@ MIXUP: Tree = {
     ),
 }
 
+EPICKITCHENS: Tree = {
+    "VISUAL_DATA_DIR": Key("", "Folder of frames or videos; empty: DATA.PATH_TO_DATA_DIR."),
+    "ANNOTATIONS_DIR": Key("", "Folder of the EPIC_100_*.csv files; empty: the data folder."),
+    "TRAIN_LIST": Key(
+        "EPIC_100_train.pkl", "Training segments; .csv and .pkl stand in for each other."
+    ),
+    "VAL_LIST": Key("EPIC_100_validation.pkl", "Validation segments."),
+    "TEST_LIST": Key("EPIC_100_validation.pkl", "Test segments."),
+    "TEST_SPLIT": Key("validation", "Name of the split that TEST_LIST holds."),
+    "TRAIN_PLUS_VAL": Key(False, "Train on both splits, for a final submission."),
+    "SOURCE": Key(
+        "auto",
+        "What the data folder holds: frames, video files, or auto to look.",
+        options=("auto", "frames", "video"),
+    ),
+    "FRAME_INDEX_BASE": Key(1, "Number of the first image of a frame folder.", options=(0, 1)),
+    "ALLOW_MISSING": Key(False, "Leave out segments whose video is not there, with a warning."),
+}
+
+FEATURES: Tree = {
+    "FRAMES_DIR": Key("rawframes_rgb", "Frame folders, below DATA.PATH_TO_DATA_DIR."),
+    "FEATURES_DIR": Key("flow", "One <video>.npy per frame folder, a row per clip; likewise."),
+    "NUM_VAL": Key(300, "Videos held out for validation.", low=0),
+}
+
 NODES: Tree = {
     "DATA": {**FILES, **SAMPLING, **SPATIAL},
     "DATA_LOADER": DATA_LOADER,
     "AUG": AUG,
     "MIXUP": MIXUP,
+    "EPICKITCHENS": EPICKITCHENS,
+    "FEATURES": FEATURES,
 }

@@ -105,6 +105,9 @@ def scatter_parts(
         turn, x, y = rng.uniform(0, 360), *rng.uniform(0, 1, size=2)
         part = draw_part(rng, side, difficulty)
         part = part.rotate(turn, Image.Resampling.BILINEAR)
-        corner = (round(x * table.width - part.width / 2), round(y * table.height - part.height / 2))
+        corner = (
+            round(x * table.width - part.width / 2),
+            round(y * table.height - part.height / 2),
+        )
         table.paste((0, 0, 0), (corner[0] + 1, corner[1] + 2), drop_shadow(part.split()[3], 0.4))
         table.paste(part, corner, part)

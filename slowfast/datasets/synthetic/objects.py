@@ -221,7 +221,9 @@ def draw_hand(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDAr
     limb("skin", [(0.60, 0.22), (0.34, 0.36), (0.16, 0.30)], 0.125, 250)
     limb("sleeve", [(1.25, 0.0), (3.6, 0.0)], 0.52, 235)
     limb("sleeve", [(1.12, -0.2), (1.12, 0.2)], 0.10, 200)
-    layers = [np.asarray(image.reduce(_OVERSAMPLING), np.float32) / 255 for image in canvas.values()]
+    layers = [
+        np.asarray(image.reduce(_OVERSAMPLING), np.float32) / 255 for image in canvas.values()
+    ]
     skin, sleeve = layers
     alpha = np.clip(np.maximum(skin, sleeve) / 0.58, 0, 1)
     return skin, sleeve, alpha

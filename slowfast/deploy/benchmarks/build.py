@@ -73,7 +73,7 @@ def build_model_benchmark(cfg: CfgNode) -> Benchmark:
         device=placement.device,
         memory_format=placement.memory_format,
         amp_dtype=placement.amp_dtype,
-        throughput_batch=cfg.TEST.BATCH_SIZE,
+        throughput_batch=min(cfg.TEST.BATCH_SIZE, 8),
         warmup=cfg.BENCHMARK.WARMUP,
         repeats=cfg.BENCHMARK.STEPS,
     )

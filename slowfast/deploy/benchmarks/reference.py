@@ -36,7 +36,8 @@ def build_reference_model(cfg: CfgNode) -> nn.Module:
     return model
 
 
-def _build_x3d(cfg: CfgNode, num_classes: int) -> Any:
+def build_x3d_reference(cfg: CfgNode, num_classes: int) -> Any:
+    """PyTorchVideo's X3D."""
     return require("pytorchvideo.models.x3d", extra="dev").create_x3d(
         input_clip_length=cfg.DATA.NUM_FRAMES,
         input_crop_size=cfg.DATA.TRAIN_CROP_SIZE,
@@ -50,7 +51,8 @@ def _build_x3d(cfg: CfgNode, num_classes: int) -> Any:
     )
 
 
-def _build_slowfast(cfg: CfgNode, num_classes: int) -> Any:
+def build_slowfast_reference(cfg: CfgNode, num_classes: int) -> Any:
+    """PyTorchVideo's SlowFast."""
     frames, alpha, size = cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA, cfg.DATA.TRAIN_CROP_SIZE
     pooled = size // 32
     return require("pytorchvideo.models.slowfast", extra="dev").create_slowfast(
@@ -65,7 +67,7 @@ def _build_slowfast(cfg: CfgNode, num_classes: int) -> Any:
     )
 
 
-REFERENCES = {"x3d": _build_x3d, "slowfast": _build_slowfast}
+REFERENCES = {"x3d": build_x3d_reference, "slowfast": build_slowfast_reference}
 
 
 def reference_step(

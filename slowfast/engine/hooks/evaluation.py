@@ -10,7 +10,6 @@ from slowfast.engine.hook import Hook, State
 from slowfast.engine.hooks.logs import ram_usage
 from slowfast.engine.predictions import Predictions, metric_mode
 from slowfast.engine.trainer import Trainer
-from slowfast.utils import distributed
 from slowfast.utils.device import peak_gpu_memory_gib
 from slowfast.utils.timer import Timer
 
@@ -118,19 +117,3 @@ def pick_metric(metrics: dict[str, float], name: str, key: str) -> float:
     if name not in metrics:
         raise ValueError(f"{key} is {name!r}, but evaluation gives {', '.join(sorted(metrics))}")
     return metrics[name]
-
-
-class ShowEvaluation(Hook):
-    """Passes predictions on to functions, e.g. one that draws a confusion matrix.
-
-    Args:
-        functions: ``(predictions, epoch)``, called on the main process.
-    """
-
-    def __init__(self, *functions: Callable[[Predictions, int], None]) -> None:
-        self.functions = functions
-
-    def after_evaluate(self, trainer: Trainer, predictions: Predictions | None) -> None:
-        if predictions is not None and distributed.is_main():
-            for function in self.functions:
-                function(predictions, trainer.epoch)

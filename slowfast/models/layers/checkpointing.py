@@ -26,13 +26,16 @@ def run_checkpointed(block: nn.Module, x: Tensor) -> Tensor:
 
 @contextmanager
 def _unchanged_statistics(block: nn.Module) -> Iterator[None]:
-    """Batch norms in training mode use the batch's statistics without recording them."""
-    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    training = [norm for norm in norms if norm.training]
-    for norm in training:
-        norm.track_running_stats = False
+    """Batch norms use the batch's statistics, as before, and record them with weight 0.
+
+    Not by ``track_running_stats``: the second run must save as many tensors as the first.
+    """
+    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in training:
-            norm.track_running_stats = True
+        for norm, (momentum, counter) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, counter

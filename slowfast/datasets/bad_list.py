@@ -1,0 +1,60 @@
+"""A text file of videos to leave out, one per line: ``DATA.BAD_VIDEOS_FILE``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from slowfast.datasets.annotations import AnnotationError, read_lines
+from slowfast.datasets.base import ClipRecord
+
+log = logging.getLogger(__name__)
+
+
+def read_bad_list(path: str | Path) -> set[str]:
+    """Paths and record names; what follows a tab and lines that start with ``#`` are comments.
+
+    Raises:
+        AnnotationError: there is no such file.
+    """
+    if not Path(path).is_file():
+        raise AnnotationError(
+            f"DATA.BAD_VIDEOS_FILE {path}: no such file; tools/check_data.py writes one"
+        )
+    lines = [line.partition("\t")[0].strip() for _, line in read_lines(Path(path))]
+    return {line for line in lines if not line.startswith("#")}
+
+
+def write_bad_list(path: str | Path, bad: Iterable[tuple[str, str]]) -> None:
+    """Write ``(path or record name, reason)`` pairs, each video once."""
+    reasons = {name: " ".join(reason.split()) for name, reason in reversed([*bad])}
+    lines = [f"{name}\t# {reason}\n" for name, reason in sorted(reasons.items())]
+    Path(path).write_text("".join(lines), encoding="utf-8")
+
+
+def leave_out(records: Sequence[ClipRecord], path: str | Path) -> list[ClipRecord]:
+    """``records`` without those whose path or name the list names; says how many it left out.
+
+    Args:
+        records: of one split.
+        path: the list; empty: nothing is left out.
+
+    Raises:
+        AnnotationError: no such list, or nothing remains.
+    """
+    if not path:
+        return list(records)
+    bad = read_bad_list(path)
+    absolute = {os.path.abspath(name) for name in bad}
+    kept = [
+        record
+        for record in records
+        if record.name not in bad and os.path.abspath(record.path) not in absolute
+    ]
+    if records and not kept:
+        raise AnnotationError(f"{path} names all {len(records)} videos of the split")
+    if len(kept) < len(records):
+        log.warning("%s: %d of %d videos left out", path, len(records) - len(kept), len(records))
+    return kept

@@ -1,0 +1,130 @@
+"""MobileNet-3D: published counts and names, clip lengths, tasks."""
+
+import pytest
+import torch
+from torch import nn
+
+from slowfast.deploy.profile import count_macs, count_parameters
+from slowfast.models.mobilenet3d import MobileNet3D, default_temporal_strides
+
+TASKS = {"verb": 7, "noun": 5}
+
+
+def tiny(num_classes=4, **options):
+    return MobileNet3D(num_classes=num_classes, width_mult=0.125, **options)
+
+
+def lengths(model, num_frames):
+    """Frames after every module of ``features``."""
+    seen = []
+    hooks = [
+        module.register_forward_hook(lambda _, __, out: seen.append(out.shape[2]))
+        for module in model.features
+    ]
+    model.eval().forward_features([torch.zeros(1, 3, num_frames, 32, 32)])
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def test_published_parameters_and_macs():
+    with torch.device("meta"):
+        model = MobileNet3D(num_classes=61)
+    assert count_parameters(model) == 3_360_509
+    assert count_macs(model, [(1, 3, 16, 224, 224)]) / 1e9 == pytest.approx(0.883, abs=5e-4)
+    assert count_macs(model, [(1, 3, 16, 256, 256)]) / 1e9 == pytest.approx(1.153, abs=5e-4)
+
+
+def test_published_names():
+    names = set(tiny().state_dict())
+    assert {"features.0.0.weight", "features.0.1.running_mean", "classifier.1.bias"} <= names
+    for i in range(1, 14):
+        parts = ("conv1.weight", "bn1.weight", "conv2.weight", "bn2.running_var")
+        assert {f"features.{i}.{part}" for part in parts} <= names
+    assert not any(name.startswith("features.14") for name in names)
+
+
+def test_forward_gives_logits_in_both_modes():
+    model = tiny()
+    with torch.no_grad():
+        model.classifier[1].bias += 5.0
+    clip = [torch.randn(2, 3, 8, 32, 32)]
+    for mode in (True, False):
+        logits = model.train(mode)(clip)
+        assert not torch.allclose(logits.sum(-1), torch.ones(2), atol=0.5)
+    torch.testing.assert_close(model.predict(clip), model(clip).softmax(-1))
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "strides"),
+    [(32, (2, 2, 2, 2)), (16, (2, 2, 2, 2)), (8, (1, 2, 2, 2)), (4, (1, 1, 2, 2)), (1, (1,) * 4)],
+)
+def test_temporal_strides_follow_the_clip(num_frames, strides):
+    assert default_temporal_strides(num_frames) == strides
+
+
+def test_eight_frames_have_the_lengths_of_sixteen_from_the_second_group_on():
+    long, short = lengths(tiny(num_frames=16), 16), lengths(tiny(num_frames=8), 8)
+    assert long == [16, 8, 4, 4, 2, 2] + [1] * 8
+    assert short == [8, 8, 4, 4, 2, 2] + [1] * 8
+
+
+def test_strides_change_no_weight_and_published_ones_can_be_had():
+    published = tiny(num_frames=8, temporal_strides=(2, 2, 2, 2))
+    published.load_state_dict(tiny(num_frames=8).state_dict())
+    assert lengths(published, 8) == [8, 4, 2, 2] + [1] * 10
+
+
+@pytest.mark.parametrize("strides", [(2, 2, 2), (2, 2, 2, 3)])
+def test_unfit_strides_are_refused(strides):
+    with pytest.raises(ValueError, match="MOBILENET.TEMPORAL_STRIDES"):
+        tiny(temporal_strides=strides)
+
+
+def test_width_multiplier_scales_every_layer():
+    half = MobileNet3D(num_classes=4, width_mult=0.5)
+    assert half.num_features == 512
+    assert half.features[0][0].out_channels == 16
+
+
+def test_several_tasks_and_one_named_task():
+    model = tiny(TASKS)
+    logits = model([torch.randn(2, 3, 8, 32, 32)])
+    assert {task: tuple(value.shape) for task, value in logits.items()} == {
+        "verb": (2, 7),
+        "noun": (2, 5),
+    }
+    assert {task: layer.out_features for task, layer in model.classifiers.items()} == TASKS
+    named = tiny({"verb": 7})
+    assert list(named.classifiers) == ["verb"]
+    assert named([torch.randn(2, 3, 8, 32, 32)]).shape == (2, 7)
+
+
+def test_a_replaced_classifier_is_used():
+    model = tiny()
+    model.classifier[1] = nn.Linear(model.num_features, 9)
+    assert model.classifiers["action"].out_features == 9
+    assert model([torch.randn(2, 3, 8, 32, 32)]).shape == (2, 9)
+
+
+def test_every_parameter_gets_a_gradient():
+    model = tiny(TASKS, dropout=0.0, fc_std=1.0)
+    logits = model([torch.randn(2, 3, 8, 64, 64)])
+    sum(value.square().sum() for value in logits.values()).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_probing_trains_the_classifier_only():
+    model = tiny(detach_head=True)
+    model([torch.randn(2, 3, 8, 32, 32)]).sum().backward()
+    with_gradient = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert with_gradient == {"classifier.1.weight", "classifier.1.bias"}
+
+
+def test_saves_and_loads_and_takes_a_second_crop(tmp_path):
+    model, other = tiny().eval(), tiny().eval()
+    torch.save(model.state_dict(), tmp_path / "model.pyth")
+    other.load_state_dict(torch.load(tmp_path / "model.pyth", weights_only=True))
+    for crop in (32, 48):
+        clip = [torch.randn(1, 3, 8, crop, crop)]
+        torch.testing.assert_close(other(clip), model(clip), rtol=0, atol=0)

@@ -1,0 +1,294 @@
+"""ResNet+LSTM: published counts, pretrained weights, frozen BN, windows and streams."""
+
+import copy
+import urllib.error
+
+import pytest
+import torch
+from torch import nn
+
+from slowfast.deploy.profile import count_macs, count_parameters
+from slowfast.models.layers.batchnorm2d import FrozenBatchNorm2d
+from slowfast.models.layers.resnet2d import PretrainedError, resnet2d
+from slowfast.models.resnet_lstm import ResNetLSTM, SlidingWindow, convert_published
+
+EPIC = {"verb": 97, "noun": 300}
+TASKS = {"verb": 7, "noun": 5}
+SIZE = 32
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def tiny(num_classes=4, **options):
+    return ResNetLSTM(num_classes=num_classes, depth=18, hidden_size=16, fc_std=1.0, **options)
+
+
+def stream(num_frames=7, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(num_frames, 2, 3, SIZE, SIZE, generator=generator)  # (T, B, 3, H, W)
+
+
+def as_clip(frames):
+    return [frames.permute(1, 2, 0, 3, 4)]
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file of ResNet-18 weights, told from fresh ones by their values."""
+    backbone, _ = resnet2d(18)
+    state = backbone.state_dict() | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.ones(9)}
+    state["conv1.weight"] = torch.full_like(state["conv1.weight"], 0.25)
+    torch.save(state, tmp_path / "resnet18.pth")
+    return tmp_path / "resnet18.pth"
+
+
+# Published figures
+
+
+@pytest.mark.parametrize(
+    ("hidden", "parameters", "mib"), [(1024, 74_685_901, 285.2), (512, 40_708_557, 155.5)]
+)
+def test_published_parameters_and_file_size(hidden, parameters, mib):
+    with torch.device("meta"):
+        model = ResNetLSTM(num_classes=EPIC, hidden_size=hidden)
+    assert count_parameters(model) == parameters
+    size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    assert size / 2**20 == pytest.approx(mib, abs=0.1)
+
+
+@pytest.mark.parametrize(("num_frames", "gmacs"), [(16, 66.2), (32, 132.4)])
+def test_published_macs(num_frames, gmacs):
+    with torch.device("meta"):
+        model = ResNetLSTM(num_classes=EPIC)
+    macs = count_macs(model, [(1, 3, num_frames, 224, 224)])
+    assert macs / 1e9 == pytest.approx(gmacs, abs=0.05)
+
+
+def test_a_window_costs_a_thirteenth_of_recomputing():
+    with torch.device("meta"):
+        model = ResNetLSTM(num_classes=EPIC)
+    clip = count_macs(model, [(1, 3, 16, 224, 224)])
+    frame = count_macs(Part(model, model.frame_features), [(1, 3, 224, 224)])
+    window = count_macs(Part(model, model.window_features), [(1, 16, 2048)])
+    assert (frame + window) / 1e9 == pytest.approx(4.9, abs=0.05)
+    assert clip / (frame + window) > 13
+
+
+class Part(nn.Module):
+    """One step of a model as a module over ``[input]``."""
+
+    def __init__(self, model, function):
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, inputs):
+        return self.function(inputs[0])
+
+
+def test_published_checkpoint_layout_loads():
+    model = tiny(TASKS)
+    names = {"lstm": "temporal", "head.projection_verb": "verb_head"}
+    names["head.projection_noun"] = "noun_head"
+    published = {}
+    for name, value in model.state_dict().items():
+        prefix = next((ours for ours in names if name.startswith(f"{ours}.")), None)
+        new = name if prefix is None else names[prefix] + name.removeprefix(prefix)
+        published[new] = value + 1 if value.is_floating_point() else value
+    tiny(TASKS).load_state_dict(convert_published(published), strict=True)
+
+
+# Form
+
+
+def test_tasks_gradients_and_a_second_crop():
+    model = tiny(TASKS, dropout=0.0)
+    for size in (SIZE, 48):
+        logits = model([torch.randn(2, 3, 3, size, size)])
+        assert {task: tuple(value.shape) for task, value in logits.items()} == {
+            "verb": (2, 7),
+            "noun": (2, 5),
+        }
+    sum(value.square().sum() for value in logits.values()).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_each_frame_goes_through_the_image_network_by_itself():
+    model, frames = tiny().eval(), stream(3)
+    features = torch.stack([model.frame_features(frame) for frame in frames], dim=1)
+    expected = model.forward_head(model.window_features(features))
+    torch.testing.assert_close(model(as_clip(frames)), expected, **CLOSE)
+
+
+def test_backbone_is_torchvisions():
+    backbone, width = resnet2d(18)
+    assert width == 512
+    assert "layer4.1.bn2.running_var" in backbone.state_dict()
+    assert not any(name.startswith("fc") for name in backbone.state_dict())
+    with pytest.raises(ValueError, match="RESNET.DEPTH is 20"):
+        resnet2d(20)
+
+
+def test_activation_checkpointing_changes_no_gradient():
+    plain = tiny(dropout=0.0, lstm_dropout=0.0)
+    saving = copy.deepcopy(plain)
+    saving.act_checkpoint = True
+    clip = [torch.randn(2, 3, 2, SIZE, SIZE)]
+    for model in (plain, saving):
+        model(clip).square().sum().backward()
+    for (name, expected), found in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad, msg=name)
+    torch.testing.assert_close(saving.state_dict(), plain.state_dict())
+
+
+def test_saves_and_loads(tmp_path):
+    model, other = tiny().eval(), tiny().eval()
+    torch.save(model.state_dict(), tmp_path / "model.pyth")
+    other.load_state_dict(torch.load(tmp_path / "model.pyth", weights_only=True))
+    clip = as_clip(stream())
+    torch.testing.assert_close(other(clip), model(clip), rtol=0, atol=0)
+
+
+# Frozen batch norm
+
+
+def test_frozen_batch_norm_stays_through_training_steps():
+    model = tiny(frozen_bn=True).train()
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    before = {k: v.clone() for k, v in model.backbone.state_dict().items() if "bn" in k}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model([torch.randn(2, 3, 2, SIZE, SIZE)]).square().sum().backward()
+        optimizer.step()
+        model.train()
+    assert len(norms) == 20
+    assert all(isinstance(norm, FrozenBatchNorm2d) for norm in norms)
+    after = model.backbone.state_dict()
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, rtol=0, atol=0)
+
+
+def test_frozen_batch_norm_is_the_same_in_both_modes():
+    model = tiny(frozen_bn=True, dropout=0.0, lstm_dropout=0.0)
+    clip = [torch.randn(1, 3, 2, SIZE, SIZE)]
+    torch.testing.assert_close(model.train()(clip), model.eval()(clip))
+
+
+# Pretrained weights
+
+
+def test_pretrained_weights_come_from_a_file(weights):
+    model = tiny(pretrained=str(weights))
+    assert (model.backbone.conv1.weight == 0.25).all()
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    with pytest.raises(PretrainedError, match=r"no such file.*URL.*'imagenet'"):
+        tiny(pretrained=str(tmp_path / "none.pth"))
+
+
+def test_a_broken_file_is_named(tmp_path):
+    (tmp_path / "broken.pth").write_bytes(b"not weights")
+    with pytest.raises(PretrainedError, match=r"broken.pth cannot be read"):
+        tiny(pretrained=str(tmp_path / "broken.pth"))
+
+
+def test_weights_of_another_depth_do_not_fit(weights):
+    with pytest.raises(PretrainedError, match=r"does not fit.*resnet34"):
+        ResNetLSTM(num_classes=4, depth=34, hidden_size=8, pretrained=str(weights))
+
+
+def test_no_network_is_said_with_the_way_around_it(monkeypatch):
+    asked = []
+
+    def refuse(url, **options):
+        asked.append(url)
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    for source in ("imagenet", "https://example.org/weights.pth"):
+        with pytest.raises(PretrainedError, match=r"cannot be downloaded.*give its path"):
+            tiny(pretrained=source)
+    assert "resnet18" in asked[0]
+    assert asked[1] == "https://example.org/weights.pth"
+
+
+def test_training_without_the_weights_asked_for_is_an_error(weights):
+    model = tiny()
+    model.expect_pretrained(str(weights))
+    clip = [torch.randn(2, 3, 2, SIZE, SIZE)]
+    model.eval()(clip)  # timing and tracing need no weights
+    with pytest.raises(PretrainedError, match="before its image weights are loaded"):
+        model.train()(clip)
+    model.load_pretrained()
+    assert (model.backbone.conv1.weight == 0.25).all()
+    model(clip)
+
+
+def test_a_checkpoint_takes_the_place_of_the_weights_asked_for(weights):
+    model = tiny()
+    model.expect_pretrained(str(weights))
+    head_only = {k: v for k, v in model.state_dict().items() if k.startswith("head")}
+    model.load_state_dict(head_only, strict=False)
+    assert model.pending
+    model.load_state_dict(tiny().state_dict())
+    assert not model.pending
+    model([torch.randn(2, 3, 2, SIZE, SIZE)])
+
+
+# Windows and streams
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("form", [{}, {"bidirectional": False, "pool": "last"}])
+def test_window_equals_recomputing(form, stride):
+    model, frames = tiny(TASKS, **form).eval(), stream()
+    window = SlidingWindow(model, num_frames=3, stride=stride)
+    for i in range(len(frames)):
+        indices = [max(0, i - stride * back) for back in (2, 1, 0)]
+        with torch.no_grad():
+            expected = model(as_clip(frames[indices]))
+        torch.testing.assert_close(window.push(frames[i]), expected, **CLOSE)
+
+
+def test_window_runs_the_image_network_once_per_frame():
+    model, calls = tiny().eval(), []
+    model.backbone.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+    window = SlidingWindow(model, num_frames=4)
+    for frame in stream():
+        window.push(frame[0])  # (3, H, W)
+    assert calls == [1] * 7
+
+
+def test_a_reset_window_starts_anew():
+    model, frames = tiny().eval(), stream()
+    window = SlidingWindow(model, num_frames=3)
+    first = window.push(frames[0])
+    window.push(frames[1])
+    window.reset()
+    torch.testing.assert_close(window.push(frames[0]), first)
+
+
+def test_window_needs_evaluation_mode():
+    with pytest.raises(ValueError, match=r"model.eval\(\)"):
+        SlidingWindow(tiny().train(), num_frames=3)
+
+
+def test_stream_equals_the_clip_so_far():
+    model, frames = tiny(TASKS, bidirectional=False, pool="last").eval(), stream()
+    state = None
+    with torch.no_grad():
+        for i, frame in enumerate(frames):
+            logits, state = model.step(frame, state)
+            torch.testing.assert_close(logits, model(as_clip(frames[: i + 1])), **CLOSE)
+    assert [tuple(part.shape) for part in state] == [(2, 2, 16)] * 2
+
+
+def test_only_a_causal_model_streams():
+    with pytest.raises(ValueError, match="use SlidingWindow"):
+        tiny().step(torch.zeros(1, 3, SIZE, SIZE))
+    with pytest.raises(ValueError, match=r"LSTM.POOL last does not go with LSTM.BIDIRECTIONAL"):
+        tiny(pool="last")
+    with pytest.raises(ValueError, match=r"LSTM.POOL is 'max'"):
+        tiny(pool="max")
+
+
