@@ -94,6 +94,17 @@ def test_eval_only_tests(trained, config, tmp_path):
     assert final_test(tmp_path)["top1_acc"] == final_test(trained)["top1_acc"]
 
 
+@pytest.mark.slow
+def test_run_net_under_torchrun_writes_one_log(config, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc_per_node", "2", str(REPO / "tools/run_net.py")]
+    words = ["--cfg", str(config), "OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_EPOCH", "1"]
+    subprocess.run([*command, *words], check=True, cwd=REPO, capture_output=True, timeout=200)
+    assert final_test(tmp_path)["num_videos"] == 4
+    log = (tmp_path / "stdout.log").read_text()
+    assert log.count('"_type": "train_epoch"') == 1
+
+
 def run_tool(name, *arguments):
     """A tool as a program: exit status and what it wrote to stderr."""
     command = [sys.executable, str(REPO / "tools" / name), *map(str, arguments)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slowfast.config import diff_cfg, get_cfg
 from slowfast.engine.build import (
     STATS_FILE,
     Evaluation,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CONFIG_FILE = "config.yaml"
 BuildObjective = Callable[["CfgNode", ClipModel], Objective]
 ALL_VIEWS = (1, 3, 5, 7, 10)
 """What ``TEST.NUM_ENSEMBLE_VIEWS -1`` means in PySlowFast."""
@@ -191,6 +193,12 @@ def build_view_counts(cfg: CfgNode) -> list[CfgNode]:
     return configs
 
 
+def build_summary(cfg: CfgNode) -> str:
+    """The keys that differ from the defaults, one per line."""
+    differing = diff_cfg(get_cfg(), cfg, sections=[*cfg])
+    return "".join(f"\n  {key} {value}" for key, (_, value) in differing.items())
+
+
 def run(
     config: CfgNode,
     *,
@@ -212,7 +220,10 @@ def run(
         Metrics: of validation as ``val_...``, of the test under their own names.
     """
     setup_logging(config.OUTPUT_DIR, main=distributed.is_main())
-    logger.info("config:\n%s", config.dump())
+    if distributed.is_main():
+        path = Path(config.OUTPUT_DIR) / CONFIG_FILE
+        path.write_text(config.dump(), encoding="utf-8")
+        logger.info("config (all of it in %s):%s", path, build_summary(config))
     found: dict[str, float] = {}
     if config.TRAIN.ENABLE:
         training = build_training(config, draw=draw, draw_batch=draw_batch)

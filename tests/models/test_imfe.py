@@ -1,12 +1,15 @@
 """IMFE: the published network part by part, the local form, cached windows."""
 
 import time
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from slowfast.config import get_cfg, load_cfg
 from slowfast.deploy.profile import count_macs, count_parameters
 from slowfast.models.imfe import IMFE, WIDTHS, PairWindow, convert_published
 from slowfast.models.layers.correlation import correlate_all, correlate_local
@@ -14,6 +17,7 @@ from slowfast.models.layers.frame_encoder import FrameEncoder
 from slowfast.utils import vision
 from slowfast.utils.optional import require
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "ActivityNet"
 PUBLISHED = (1, 3, 6, 256, 344)
 SIZE = (64, 72)
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -84,7 +88,7 @@ def published_forward(parts, clip):
     """The published computation in its own words, on torchvision's modules."""
     maps = [parts["feature_encoder"](clip[:, :, t]) for t in range(clip.shape[2])]
     pairs = []
-    for before, after in zip(maps, maps[1:], strict=False):
+    for before, after in pairwise(maps):
         volume = torch.einsum("bcij,bckl->bijkl", before, after) / 16
         pairs.append(parts["compress_conv"](volume.flatten(1, 2)))
     motion = parts["motion_encoder"]
@@ -117,9 +121,7 @@ def test_frame_encoder_is_torchvisions(published_state):
     encoder = FrameEncoder().eval()
     encoder.load_state_dict(published_state["feature_encoder"].state_dict(), strict=True)
     frames = torch.randn(2, 3, 40, 64)
-    torch.testing.assert_close(
-        encoder(frames), published_state["feature_encoder"](frames), **CLOSE
-    )
+    torch.testing.assert_close(encoder(frames), published_state["feature_encoder"](frames), **CLOSE)
 
 
 def test_another_size_is_refused_by_the_published_form():
@@ -146,9 +148,7 @@ def test_local_correlation_equals_a_plain_loop(radius):
         for dy in range(size)
         for dx in range(size)
     ]
-    torch.testing.assert_close(
-        correlate_local(before, after, radius), torch.stack(expected, dim=1)
-    )
+    torch.testing.assert_close(correlate_local(before, after, radius), torch.stack(expected, dim=1))
 
 
 def test_local_correlation_is_part_of_all_pairs():
@@ -325,3 +325,29 @@ def test_extracting_computes_a_shared_frame_once(model):
     model.feature_encoder.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
     model.extract(frames_of(9, batch=1)[:, 0], torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]]))
     assert calls == [5]
+
+
+# Configs
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("IMFE_6x1", 25_612_128), ("IMFE_LOCAL_6x1", 23_548_768)]
+)
+def test_shipped_configs(name, parameters):
+    if "IMFE" not in get_cfg():
+        pytest.skip("the config tree has no node IMFE")
+    cfg = load_cfg(CONFIGS / f"{name}.yaml")
+    with torch.device("meta"):
+        model = IMFE.from_cfg(cfg)
+    assert count_parameters(model) == parameters
+    assert model.classifiers == {}
+
+
+def test_rates_of_the_shipped_configs_are_the_published_decay():
+    if "IMFE" not in get_cfg():
+        pytest.skip("the config tree has no node IMFE")
+    solver = load_cfg(CONFIGS / "IMFE_6x1.yaml").SOLVER
+    rates = dict(zip(solver.STEPS, solver.LRS, strict=True))
+    assert len(rates) == 5 * solver.MAX_EPOCH
+    for epoch in range(solver.MAX_EPOCH):
+        assert rates[epoch] == pytest.approx(0.59049**epoch, rel=1e-4)

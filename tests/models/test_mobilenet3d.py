@@ -1,12 +1,16 @@
 """MobileNet-3D: published counts and names, clip lengths, tasks."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from slowfast.config import get_cfg, load_cfg
 from slowfast.deploy.profile import count_macs, count_parameters
 from slowfast.models.mobilenet3d import MobileNet3D, default_temporal_strides
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "MECCANO"
 TASKS = {"verb": 7, "noun": 5}
 
 
@@ -77,7 +81,7 @@ def test_strides_change_no_weight_and_published_ones_can_be_had():
 
 @pytest.mark.parametrize("strides", [(2, 2, 2), (2, 2, 2, 3)])
 def test_unfit_strides_are_refused(strides):
-    with pytest.raises(ValueError, match="MOBILENET.TEMPORAL_STRIDES"):
+    with pytest.raises(ValueError, match=r"MOBILENET.TEMPORAL_STRIDES"):
         tiny(temporal_strides=strides)
 
 
@@ -128,3 +132,15 @@ def test_saves_and_loads_and_takes_a_second_crop(tmp_path):
     for crop in (32, 48):
         clip = [torch.randn(1, 3, 8, crop, crop)]
         torch.testing.assert_close(other(clip), model(clip), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "first_stride"), [("MOBILE_16x2", 2), ("MOBILE_8x8", 1)])
+def test_shipped_configs(name, first_stride):
+    if "MOBILENET" not in get_cfg():
+        pytest.skip("the config tree has no node MOBILENET")
+    cfg = load_cfg(CONFIGS / f"{name}.yaml")
+    with torch.device("meta"):
+        model = MobileNet3D.from_cfg(cfg)
+    assert count_parameters(model) == 3_360_509
+    assert model.features[1].conv1.stride[0] == first_stride
+    assert model.classifier[0].p == 0.2

@@ -2,16 +2,19 @@
 
 import copy
 import urllib.error
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from slowfast.config import get_cfg, load_cfg
 from slowfast.deploy.profile import count_macs, count_parameters
 from slowfast.models.layers.batchnorm2d import FrozenBatchNorm2d
 from slowfast.models.layers.resnet2d import PretrainedError, resnet2d
 from slowfast.models.resnet_lstm import ResNetLSTM, SlidingWindow, convert_published
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "EPIC-KITCHENS"
 EPIC = {"verb": 97, "noun": 300}
 TASKS = {"verb": 7, "noun": 5}
 SIZE = 32
@@ -84,6 +87,20 @@ class Part(nn.Module):
         return self.function(inputs[0])
 
 
+@pytest.mark.parametrize("num_frames", [16, 32])
+def test_shipped_configs(num_frames):
+    if "LSTM" not in get_cfg():
+        pytest.skip("the config tree has no node LSTM")
+    cfg = load_cfg(CONFIGS / f"RESNET50_LSTM_{num_frames}.yaml")
+    with torch.device("meta"):
+        model = ResNetLSTM.from_cfg(cfg)
+    assert num_frames == cfg.DATA.NUM_FRAMES
+    assert cfg.TRAIN.BATCH_SIZE * cfg.SOLVER.ACCUMULATE_STEPS == 100
+    assert count_parameters(model) == 74_685_901
+    assert model.pending == "imagenet"
+    assert isinstance(model.backbone.bn1, FrozenBatchNorm2d)
+
+
 def test_published_checkpoint_layout_loads():
     model = tiny(TASKS)
     names = {"lstm": "temporal", "head.projection_verb": "verb_head"}
@@ -123,7 +140,7 @@ def test_backbone_is_torchvisions():
     assert width == 512
     assert "layer4.1.bn2.running_var" in backbone.state_dict()
     assert not any(name.startswith("fc") for name in backbone.state_dict())
-    with pytest.raises(ValueError, match="RESNET.DEPTH is 20"):
+    with pytest.raises(ValueError, match=r"RESNET.DEPTH is 20"):
         resnet2d(20)
 
 
@@ -290,5 +307,3 @@ def test_only_a_causal_model_streams():
         tiny(pool="last")
     with pytest.raises(ValueError, match=r"LSTM.POOL is 'max'"):
         tiny(pool="max")
-
-

@@ -151,7 +151,7 @@ AUG: Tree = {
     ),
     "INTERPOLATION": Key(
         "bicubic",
-        "Interpolation of RandAugment's geometric operations; bicubic and random mean bilinear here.",
+        "Interpolation of RandAugment's geometric operations; bicubic and random act as bilinear.",
         options=("bicubic", "bilinear", "random"),
     ),
     "RE_PROB": Key(0.25, "Probability that a rectangle of a clip is erased.", low=0, high=1),

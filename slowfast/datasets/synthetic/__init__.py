@@ -4,7 +4,7 @@ Twelve motions of twenty objects in 61 pairs. The verb cannot be told from one f
 has to look at the motion.
 """
 
-from slowfast.datasets.synthetic.build import NotOurs, make_synthetic
+from slowfast.datasets.synthetic.build import OutputDirError, make_synthetic
 from slowfast.datasets.synthetic.labels import ACTIONS, OBJECTS, VERBS
 from slowfast.datasets.synthetic.scene import SceneOptions, render_clip
 from slowfast.datasets.synthetic.specs import ClipSpec, SyntheticOptions, list_clips
@@ -14,7 +14,7 @@ __all__ = [
     "OBJECTS",
     "VERBS",
     "ClipSpec",
-    "NotOurs",
+    "OutputDirError",
     "SceneOptions",
     "SyntheticOptions",
     "list_clips",

@@ -83,11 +83,11 @@ def drop_shadow(alpha: Image.Image, strength: float) -> Image.Image:
 
 @functools.lru_cache(maxsize=64)
 def _part(shape: str, number: int, side: int, colourful: bool) -> Image.Image:
-    colour = tuple(OBJECTS.values())[number].colour
+    red, green, blue = tuple(OBJECTS.values())[number].colour
     if not colourful:
-        grey = sum(colour) / 3
-        colour = tuple(round(0.75 * grey + 0.25 * c) for c in colour)
-    return Image.fromarray(draw_object(Look(shape, colour, "plain"), side))
+        grey = (red + green + blue) / 3
+        red, green, blue = (round(0.75 * grey + 0.25 * value) for value in (red, green, blue))
+    return Image.fromarray(draw_object(Look(shape, (red, green, blue), "plain"), side))
 
 
 def draw_part(rng: np.random.Generator, side: int, difficulty: float) -> Image.Image:
@@ -105,9 +105,6 @@ def scatter_parts(
         turn, x, y = rng.uniform(0, 360), *rng.uniform(0, 1, size=2)
         part = draw_part(rng, side, difficulty)
         part = part.rotate(turn, Image.Resampling.BILINEAR)
-        corner = (
-            round(x * table.width - part.width / 2),
-            round(y * table.height - part.height / 2),
-        )
-        table.paste((0, 0, 0), (corner[0] + 1, corner[1] + 2), drop_shadow(part.split()[3], 0.4))
-        table.paste(part, corner, part)
+        left, top = (round(v * table.width - part.width / 2) for v in (x, y))
+        table.paste((0, 0, 0), (left + 1, top + 2), drop_shadow(part.getchannel("A"), 0.4))
+        table.paste(part, (left, top), part)

@@ -14,6 +14,7 @@ from pathlib import Path
 from slowfast.datasets.synthetic.layout import LAYOUTS, Layout
 from slowfast.datasets.synthetic.scene import render_clip
 from slowfast.datasets.synthetic.specs import ClipSpec, SyntheticOptions, list_clips
+from slowfast.utils.errors import UserError
 
 MANIFEST = "manifest.json"
 JOURNAL = ".unfinished.json"
@@ -22,7 +23,7 @@ _CHUNK = 8  # clips per task: small enough for a smooth progress bar
 Progress = Callable[[int, int], None]
 
 
-class NotOurs(RuntimeError):
+class OutputDirError(UserError, RuntimeError):
     """The folder holds something that this run must not touch."""
 
 
@@ -49,7 +50,7 @@ def make_synthetic(
         progress: called with (clips done, clips in all).
 
     Raises:
-        NotOurs: the folder holds other files, or a finished dataset with other options.
+        OutputDirError: the folder holds other files, or a finished dataset with other options.
         ValueError: unknown layout, or no workers.
 
     Example:
@@ -88,7 +89,9 @@ def _read_record(path: Path) -> dict[str, object] | None:
     except (ValueError, KeyError, TypeError):
         fits = False
     if not fits:
-        raise NotOurs(f"{path} is not a manifest of this tool. Remove it or choose another folder.")
+        raise OutputDirError(
+            f"{path} is not a manifest of this tool. Remove it or choose another folder."
+        )
     return dict(record)
 
 
@@ -104,25 +107,36 @@ def _take_over(root: Path, options: SyntheticOptions, *, overwrite: bool) -> Non
     if not root.exists():
         return
     if not root.is_dir():
-        raise NotOurs(f"{root} is a file. Choose another --output_dir.")
+        raise OutputDirError(f"{root} is a file. Choose another --output_dir.")
     journal, manifest = _read_record(root / JOURNAL), _read_record(root / MANIFEST)
     if journal is None and manifest is None:
         if any(root.iterdir()):
-            raise NotOurs(
+            raise OutputDirError(
                 f"{root} is not empty and holds no synthetic dataset. Choose another --output_dir."
             )
         return
     fingerprint = options.fingerprint()
     if manifest is not None and manifest["fingerprint"] != fingerprint and not overwrite:
-        raise NotOurs(
-            f"{root} holds a finished dataset made with {manifest.get('options')}, asked for "
-            f"{asdict(options)}. Use --overwrite, or choose another --output_dir."
+        raise OutputDirError(
+            f"{root} holds a finished dataset with other options ({_differences(manifest, options)}"
+            "). Use --overwrite to replace it, or choose another --output_dir."
         )
     for name, record in ((MANIFEST, manifest), (JOURNAL, journal)):
         if record is not None and record["fingerprint"] != fingerprint:
             _remove(root, record)
         if record is not None and name == MANIFEST:
             (root / MANIFEST).unlink()
+
+
+def _differences(record: dict[str, object], options: SyntheticOptions) -> str:
+    """``"size 112, asked for 80"`` for every option that differs."""
+    asked = json.loads(json.dumps(asdict(options)))
+    there = record.get("options")
+    if not isinstance(there, dict):
+        return "not recorded"
+    pairs = [(name, there.get(name), value) for name, value in asked.items()]
+    different = [f"{name} {old}, asked for {new}" for name, old, new in pairs if old != new]
+    return "; ".join(different) or "made by another version of the renderer"
 
 
 def _remove(root: Path, record: dict[str, object]) -> None:
@@ -133,7 +147,9 @@ def _remove(root: Path, record: dict[str, object]) -> None:
     for name in listed:
         path = (inside / str(name)).resolve()
         if not path.is_relative_to(inside):
-            raise NotOurs(f"{root}: its manifest lists {name!r}, which lies outside. Remove it.")
+            raise OutputDirError(
+                f"{root}: its manifest lists {name!r}, which lies outside. Remove it."
+            )
         for stale in (path, _partial(path)):
             stale.unlink(missing_ok=True)
         for folder in path.parents:

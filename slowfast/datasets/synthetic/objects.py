@@ -149,7 +149,7 @@ SHAPES: dict[str, Callable[[Pen], None]] = {
 
 
 def _texture(name: str, side: int) -> NDArray[np.float32]:
-    """Relative brightness ``(side, side)`` of a texture: "plain", "striped", "dotted", "checked"."""
+    """Relative brightness ``(side, side)``; "plain", "striped", "dotted" or "checked"."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side * _RIM
     if name == "striped":
         pattern = np.sin(2 * math.pi * (x + 0.5 * y) * 4.5) > 0
@@ -160,6 +160,11 @@ def _texture(name: str, side: int) -> NDArray[np.float32]:
     else:
         pattern = np.zeros((side, side), dtype=bool)
     return np.where(pattern, 0.45, 1.0).astype(np.float32)
+
+
+def _unit(image: Image.Image) -> NDArray[np.float32]:
+    """A mask from 0 to 1."""
+    return np.asarray(image).astype(np.float32) / np.float32(255)
 
 
 def _relief(mask: NDArray[np.float32], blur: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -177,9 +182,9 @@ def draw_object(look: Look, side: int) -> NDArray[np.uint8]:
     SHAPES[look.shape](pen)
     small = pen.image.reduce(_OVERSAMPLING)
     size = small.width
-    mask = np.asarray(small, dtype=np.float32) / 255
+    mask = _unit(small)
     soft = small.filter(ImageFilter.GaussianBlur(max(0.8, side / 40)))
-    blur = np.asarray(soft, dtype=np.float32) / 255
+    blur = _unit(soft)
     shade = _relief(mask, blur) * _texture(look.texture, size)
     rgb = np.asarray(look.colour, dtype=np.float32) * shade[..., None]
     rgba = np.concatenate([rgb, 255 * mask[..., None]], axis=2)
@@ -193,7 +198,7 @@ def draw_hand(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDAr
     """A hand that reaches in from the right: skin brightness, sleeve brightness, opacity.
 
     Args:
-        side: pixels from the finger tips to the wrist; the arm goes on for two and a half times that.
+        side: pixels from the finger tips to the wrist; the arm goes on beyond the picture.
 
     Returns:
         Three arrays ``(H, W)`` from 0 to 1; the finger tips are at the middle of the left edge.
@@ -221,9 +226,6 @@ def draw_hand(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDAr
     limb("skin", [(0.60, 0.22), (0.34, 0.36), (0.16, 0.30)], 0.125, 250)
     limb("sleeve", [(1.25, 0.0), (3.6, 0.0)], 0.52, 235)
     limb("sleeve", [(1.12, -0.2), (1.12, 0.2)], 0.10, 200)
-    layers = [
-        np.asarray(image.reduce(_OVERSAMPLING), np.float32) / 255 for image in canvas.values()
-    ]
-    skin, sleeve = layers
-    alpha = np.clip(np.maximum(skin, sleeve) / 0.58, 0, 1)
+    skin, sleeve = (_unit(image.reduce(_OVERSAMPLING)) for image in canvas.values())
+    alpha = np.minimum(np.maximum(skin, sleeve) / np.float32(0.58), np.float32(1))
     return skin, sleeve, alpha

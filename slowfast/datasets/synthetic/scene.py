@@ -21,8 +21,8 @@ from slowfast.datasets.synthetic.objects import draw_hand, draw_object
 Frames = NDArray[np.uint8]
 Matrices = NDArray[np.float64]
 
-_OBJECT_SIZE = 0.40  # of the picture's side, at scale 1
-_HAND_SIZE = 0.42
+_OBJECT_SIZE = 0.46  # of the picture's side, at scale 1
+_HAND_SIZE = 0.38
 _MARGIN = 0.14  # of the table beyond each side of the picture, seen when the camera shakes
 _SKIN = ((246, 205, 178), (228, 176, 140), (198, 140, 100), (150, 98, 66), (104, 66, 46))
 _MEAN_COLOUR = np.array([128.0, 118.0, 116.0])
@@ -68,7 +68,8 @@ def render_clip(verb: int, object_: int, options: SceneOptions, seed: int) -> Fr
     ]
     lights = _draw_lights(rng, options)
     noise = _Noise(rng, options)
-    to_table = np.linalg.inv(camera @ _shift(*(-_MARGIN * options.size,) * 2))
+    margin = _MARGIN * options.size
+    to_table = _inverse(camera @ _shift(-margin, -margin))
     frames = np.empty((options.num_frames, options.size, options.size, 3), np.uint8)
     for t, frame in enumerate(frames):
         picture = _warp(table, to_table[t], (0, 0, options.size, options.size))
@@ -122,7 +123,7 @@ def _stamp(picture: Image.Image, sprite: Image.Image, matrix: Matrices) -> None:
     if (high <= low).any():
         return
     box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
-    moved = _warp(sprite, np.linalg.inv(matrix), box)
+    moved = _warp(sprite, _inverse(matrix), box)
     picture.paste((0, 0, 0) if sprite.mode == "L" else moved, box, moved)
 
 
@@ -144,6 +145,10 @@ def _shift(x: float | NDArray[np.float64], y: float | NDArray[np.float64]) -> Ma
     matrix[..., [0, 1, 2], [0, 1, 2]] = 1
     matrix[..., 0, 2], matrix[..., 1, 2] = x, y
     return matrix
+
+
+def _inverse(matrix: Matrices) -> Matrices:
+    return np.linalg.inv(matrix).astype(np.float64)
 
 
 def _linear(

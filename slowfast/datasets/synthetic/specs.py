@@ -110,9 +110,8 @@ def list_clips(options: SyntheticOptions) -> list[ClipSpec]:
     """
     rng = np.random.default_rng((options.seed, 0))
     specs: list[ClipSpec] = []
-    for split, size in zip(
-        SPLITS, split_sizes(options.num_clips, options.split_ratio), strict=True
-    ):
+    sizes = split_sizes(options.num_clips, options.split_ratio)
+    for split, size in zip(SPLITS, sizes, strict=True):
         rounds = [rng.permutation(len(ACTIONS)) for _ in range(-(-size // len(ACTIONS)))]
         for action in np.concatenate([*rounds, np.empty(0, int)])[:size].tolist():
             number = len(specs)

@@ -1,0 +1,1 @@
+"""Rewriting datasets so that loading them costs less."""
