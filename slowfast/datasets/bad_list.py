@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def read_bad_list(path: str | Path) -> set[str]:
-    """Paths and record names; what follows a tab and lines that start with ``#`` are comments.
+    """Paths and record names; lines that start with ``#`` are comments.
 
     Raises:
         AnnotationError: there is no such file.
@@ -23,14 +23,13 @@ def read_bad_list(path: str | Path) -> set[str]:
         raise AnnotationError(
             f"DATA.BAD_VIDEOS_FILE {path}: no such file; tools/check_data.py writes one"
         )
-    lines = [line.partition("\t")[0].strip() for _, line in read_lines(Path(path))]
-    return {line for line in lines if not line.startswith("#")}
+    return {line for _, line in read_lines(Path(path)) if not line.startswith("#")}
 
 
 def write_bad_list(path: str | Path, bad: Iterable[tuple[str, str]]) -> None:
-    """Write ``(path or record name, reason)`` pairs, each video once."""
+    """Write ``(path or record name, reason)`` pairs, each video once, below its reason."""
     reasons = {name: " ".join(reason.split()) for name, reason in reversed([*bad])}
-    lines = [f"{name}\t# {reason}\n" for name, reason in sorted(reasons.items())]
+    lines = [f"# {reason}\n{name}\n" for name, reason in sorted(reasons.items())]
     Path(path).write_text("".join(lines), encoding="utf-8")
 
 

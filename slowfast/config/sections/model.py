@@ -125,7 +125,6 @@ RESNET: Tree = {
     "ZERO_INIT_FINAL_BN": Key(
         False, "Start the last batch norm of each block at weight 0: a block begins as identity."
     ),
-    "ZERO_INIT_FINAL_CONV": Key(False, "Start the last convolution of each block at weight 0."),
     "DEPTH": Key(50, "Layers of the ResNet.", options=(18, 50, 101), structural=True),
     "NUM_BLOCK_TEMP_KERNEL": Key(
         [[3], [4], [6], [3]],

@@ -44,6 +44,7 @@ class FileCheck:
         num_frames: T of a clip.
         stride: of a clip, at ``target_fps``.
         target_fps: frames per second that the stride refers to.
+        mode: ``"segment"`` spreads a clip over videos of any length, ``"stride"`` does not.
         deep: decode everything; otherwise the first and the last frame.
     """
 
@@ -51,6 +52,7 @@ class FileCheck:
     num_frames: int
     stride: float
     target_fps: float = 30.0
+    mode: str = "stride"
     deep: bool = False
 
     def __call__(self, job: FileJob) -> list[Problem]:
@@ -130,7 +132,9 @@ class FileCheck:
         yield from self._length(split, record, total, reader.fps)
 
     def _length(self, split: str, record: ClipRecord, total: int, fps: float) -> Found:
-        needed = int(clip_size(self.num_frames, self.stride, fps, self.target_fps))
+        needed = self.num_frames
+        if self.mode == "stride":
+            needed = int(clip_size(needed, self.stride, fps, self.target_fps))
         if total < needed:
             detail = f"{total} frames, a clip spans {needed} at {fps:.4g} frames/s"
             yield _of_record(split, record, "too_short", detail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -60,7 +59,7 @@ class CheckResult:
             if problem.name and not problem.loads:
                 bad.append((problem.name, reason))
             elif problem.kind in UNLOADABLE and not problem.loads:
-                bad.append((os.path.abspath(problem.path), reason))
+                bad.append((problem.path, reason))
         return bad
 
 
@@ -155,6 +154,7 @@ def build_checker(
         num_frames=cfg.DATA.NUM_FRAMES,
         stride=cfg.DATA.SAMPLING_RATE,
         target_fps=cfg.DATA.TARGET_FPS,
+        mode=cfg.DATA.SAMPLING_MODE,
         deep=deep,
     )
     classes = build_class_counts(cfg) if are_classes else {}
