@@ -6,7 +6,6 @@ A dataset family says only what there is: ``records(split) -> list[ClipRecord]``
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +28,6 @@ from slowfast.datasets.decode import (
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.utils.errors import UserError
 from slowfast.utils.seed import derived_generator
-
-logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 MAX_DRAWS = 10  # unreadable videos in a row before giving up
@@ -313,24 +310,6 @@ def open_record(record: ClipRecord, *, backend: str = "pyav", threads: int = 1) 
 def labels_of(record: ClipRecord) -> Target:
     """What most clips are trained for. A function with a name, so that workers may spawn."""
     return record.labels
-
-
-def without_videos(records: Sequence[ClipRecord], list_file: str | Path) -> list[ClipRecord]:
-    """The records whose path does not stand in a text file of one path per line.
-
-    Raises:
-        DataError: the file cannot be read, or leaves nothing.
-    """
-    try:
-        lines = Path(list_file).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"DATA.BAD_VIDEOS_FILE {list_file} cannot be read: {error}") from error
-    bad = {line.strip() for line in lines}
-    kept = [record for record in records if record.path not in bad]
-    if not kept:
-        raise DataError(f"DATA.BAD_VIDEOS_FILE {list_file} names every training video")
-    logger.info("%d of %d records left out (%s)", len(records) - len(kept), len(records), list_file)
-    return kept
 
 
 def read_class_names(path: str | Path) -> list[str]:

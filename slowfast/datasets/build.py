@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from slowfast.datasets.base import Family, VideoDataset, open_record, without_videos
+from slowfast.datasets.base import Family, VideoDataset, open_record
 from slowfast.datasets.loader import Loader
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.registry import Registry
@@ -45,13 +45,15 @@ def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
     Raises:
         UserError: the data are not there or not as they should be.
     """
+    from slowfast.datasets.bad_list import leave_out
+    from slowfast.datasets.decode.cache import build_cached
     from slowfast.datasets.dummy import DummyReader
     from slowfast.datasets.transforms import build_eval_transform, build_train_transform
 
     family = build_family(cfg, split)
     records = family.records(split)
-    if split == "train" and cfg.DATA.BAD_VIDEOS_FILE:
-        records = without_videos(records, cfg.DATA.BAD_VIDEOS_FILE)
+    if split == "train":
+        records = leave_out(records, cfg.DATA.BAD_VIDEOS_FILE)
     threads = 0 if cfg.DATA_LOADER.ENABLE_MULTI_THREAD_DECODE else 1
     reader = partial(open_record, backend=cfg.DATA.DECODING_BACKEND, threads=threads)
     return VideoDataset(
@@ -61,7 +63,7 @@ def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
         transform=(
             build_train_transform(cfg) if split == "train" else build_eval_transform(cfg, split)
         ),
-        reader=DummyReader if cfg.DATA.DUMMY_LOAD else reader,
+        reader=DummyReader if cfg.DATA.DUMMY_LOAD else build_cached(cfg, reader),
         num_crops=cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1,
         seed=cfg.RNG_SEED,
         class_names=family.class_names,

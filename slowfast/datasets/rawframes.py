@@ -107,7 +107,8 @@ class RawFrames:
 
     def _roots(self) -> list[Path]:
         nested = self._folder.find(self._root, ["custom_dataset"])
-        return list(existing([self._root, *([nested] if nested else [])]))
+        # The nested lists come first: beside custom_dataset stand the lists it was made from.
+        return list(existing([*([nested] if nested else []), self._root]))
 
     def _list(self, split: str) -> Path:
         if split in self._lists:

@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 
 from slowfast.datasets.augment import draw
 from slowfast.datasets.augment.color import ColorJitter
+from slowfast.datasets.augment.crossnorm import CrossNorm, Style, apply_style, build_cross_norm
 from slowfast.datasets.augment.ops import ClipOp, apply_ops
 from slowfast.datasets.augment.randaugment import RandAugment
 from slowfast.datasets.augment.spatial import (
@@ -56,6 +57,7 @@ class SpatialPlan:
         last_box: region of the last frame when the crop moves evenly over the clip.
         flip: mirror left and right.
         ops: colour and RandAugment operations, applied to the finished crop.
+        style: colour statistics to take on instead (CrossNorm).
     """
 
     short_side: int | None
@@ -65,6 +67,7 @@ class SpatialPlan:
     last_box: Box | None = None
     flip: bool = False
     ops: tuple[ClipOp, ...] = ()
+    style: Style | None = None
 
 
 class TrainTransform:
@@ -84,6 +87,7 @@ class TrainTransform:
         flip: mirror half of the clips.
         color: colour jitter, before RandAugment.
         rand_augment: RandAugment.
+        cross_norm: CrossNorm; where it is drawn, colours are left alone otherwise.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class TrainTransform:
         flip: bool = True,
         color: ColorJitter | None = None,
         rand_augment: RandAugment | None = None,
+        cross_norm: CrossNorm | None = None,
     ) -> None:
         self.crop_size = crop_size
         self.jitter_scales = jitter_scales
@@ -108,6 +113,7 @@ class TrainTransform:
         self.flip = flip
         self.color = color
         self.rand_augment = rand_augment
+        self.cross_norm = cross_norm
 
     def plan(self, height: int, width: int, generator: Generator) -> SpatialPlan:
         """Draws the augmentation of one clip.
@@ -124,6 +130,9 @@ class TrainTransform:
         else:
             plan = self._plan_resized_crop((height, width), self.relative_scales, generator)
         flip = self.flip and draw.chance(generator, 0.5)
+        style = self.cross_norm.draw(generator) if self.cross_norm else None
+        if style is not None:
+            return replace(plan, flip=flip, style=style)
         ops = self.color.draw(generator) if self.color else ()
         ops += self.rand_augment.draw(generator) if self.rand_augment else ()
         return replace(plan, flip=flip, ops=ops)
@@ -147,6 +156,8 @@ class TrainTransform:
             plan: what :meth:`plan` drew for this clip.
         """
         clip = cut(frames, plan, self.crop_size)[0]  # (T, H, W, C)
+        if plan.style is not None:
+            clip = torch.from_numpy(apply_style(clip.numpy(), plan.style))
         if plan.ops:
             altered = apply_ops(clip.permute(0, 3, 1, 2), plan.ops)
             clip = altered.permute(0, 2, 3, 1).contiguous()
@@ -272,6 +283,7 @@ def build_train_transform(cfg: CfgNode) -> TrainTransform:
         flip=data.RANDOM_FLIP,
         color=build_color_jitter(cfg),
         rand_augment=RandAugment.parse(aug.AA_TYPE) if aug.ENABLE and aug.AA_TYPE else None,
+        cross_norm=build_cross_norm(cfg),
     )
 
 

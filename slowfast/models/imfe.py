@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from slowfast.models.base import NumClasses, Preds, check_head_act
 from slowfast.models.build import build_num_classes
-from slowfast.models.layers.correlation import correlate_all, correlate_local
+from slowfast.models.layers.correlation import contrast, correlate_all, correlate_local
 from slowfast.models.layers.frame_encoder import FrameEncoder, Widths
 from slowfast.models.layers.head import Classifier
 from slowfast.models.layers.resnet2d import resnet2d
@@ -47,7 +47,9 @@ class IMFE(PretrainedModel):
     Two forms. ``all_pairs``, the published one, correlates every position of a frame with every
     one of the next: their number is the number of input channels of a convolution, so one input
     size fits the weights. ``local`` correlates with a window of ``2 * radius + 1`` positions, 8
-    pixels each: any input size, and with the narrower frame encoder a third of the MACs.
+    pixels each: any input size, and with the narrower frame encoder a third of the MACs. Its
+    correlations are cosines, normalised per offset: raw ones differ little from offset to offset
+    until the encoder has learned, and from random weights it then hardly does.
 
     Without ``num_classes`` the output is the feature itself, to be regressed or extracted.
 
@@ -93,6 +95,8 @@ class IMFE(PretrainedModel):
         self.feature_encoder = FrameEncoder(widths or WIDTHS[correlation])
         local = (2 * radius + 1) ** 2
         dim_in = local if correlation == "local" else num_positions(*input_size)
+        if correlation == "local":
+            self.correlation_norm = nn.BatchNorm2d(dim_in)
         self.compress_conv = nn.Conv2d(dim_in, PAIR_WIDTH, 3, padding=1)
         self.motion_encoder = motion_encoder((num_frames - 1) * PAIR_WIDTH)
         self.mid_conv = nn.Conv2d(128, 512, 1)
@@ -136,12 +140,14 @@ class IMFE(PretrainedModel):
 
     def frame_features(self, frames: Tensor) -> Tensor:
         """``(B, 3, H, W)`` -> maps ``(B, C, H / 8, W / 8)``."""
-        return self.feature_encoder(frames)
+        maps = self.feature_encoder(frames)
+        return contrast(maps) if self.correlation == "local" else maps
 
     def pair_features(self, before: Tensor, after: Tensor) -> Tensor:
         """Maps of a frame and the next -> ``(B, 128, H / 8, W / 8)``."""
         if self.correlation == "local":
-            return self.compress_conv(correlate_local(before, after, self.radius))
+            local = correlate_local(before, after, self.radius)
+            return self.compress_conv(self.correlation_norm(local))
         positions = after.shape[-2] * after.shape[-1]
         if positions != self.compress_conv.in_channels:
             raise ValueError(

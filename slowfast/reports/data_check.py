@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BAD_VIDEOS = "bad_videos.txt"
 PROBLEMS = "problems.csv"
 HISTOGRAM = "classes.png"
-MAX_NAMED = 60  # classes up to which every bar has its name
+MAX_NAMED = 120  # classes up to which every bar has its name
 EXAMPLE_WIDTH = 90
 
 
@@ -111,5 +111,5 @@ def class_histogram(classes: ClassCounts, names: Mapping[str, list[str]]) -> Fig
         axes.set(ylabel="records", title=f"{task}: {len(ids)} classes", xlim=(-1, len(ids)))
         if max(max(counts.values(), default=0) for counts in by_split.values()) > 1000:
             axes.set_yscale("log")
-        axes.legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     return figure

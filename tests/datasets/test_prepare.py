@@ -170,10 +170,20 @@ def test_tool_prepares_resumes_and_names_what_it_dropped(dataset, tmp_path, caps
     assert "3 videos (0 were there)" in capsys.readouterr().out
 
 
-def test_names_that_would_collide_are_refused(dataset, tmp_path, capsys):
-    write_video(dataset / "v" / "a.mkv", 4)
-    assert run("--data_dir", dataset, "--output_dir", tmp_path / "out") == 2
-    assert "would both become v/a.mp4" in capsys.readouterr().err
+def test_names_that_would_collide(dataset, tmp_path):
+    write_video(dataset / "v" / "a.mkv", 6)
+    write_video(dataset / "w" / "a.mkv", 7)
+    (dataset / "v" / "broken.mp4").unlink()
+    (dataset / "val.csv").write_text("v/a.mkv 1\nw/a.mkv 0\nv/a.mp4 1\n")
+    out = tmp_path / "out"
+    assert run("--data_dir", dataset, "--output_dir", out, "--workers", 0) == 0
+    assert (out / "val.csv").read_text() == "v/a_mkv.mp4 1\nw/a_mkv.mp4 0\nv/a.mp4 1\n"
+    assert [len(decode_all(out / name)) for name in ("v/a_mkv.mp4", "w/a_mkv.mp4", "v/a.mp4")] == [
+        6, 7, 20,
+    ]  # fmt: skip
+
+
+def test_the_copy_must_be_elsewhere(dataset, capsys):
     assert run("--data_dir", dataset, "--output_dir", dataset / "new") == 2
     assert "neither in nor above" in capsys.readouterr().err
 

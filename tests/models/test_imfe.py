@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from slowfast.config import get_cfg, load_cfg
 from slowfast.deploy.profile import count_macs, count_parameters
 from slowfast.models.imfe import IMFE, WIDTHS, PairWindow, convert_published
-from slowfast.models.layers.correlation import correlate_all, correlate_local
+from slowfast.models.layers.correlation import contrast, correlate_all, correlate_local
 from slowfast.models.layers.frame_encoder import FrameEncoder
 from slowfast.utils import vision
 from slowfast.utils.optional import require
@@ -164,6 +164,14 @@ def test_a_moved_pattern_shows_at_its_offset():
     after = before.roll((1, 2), dims=(2, 3))  # what is at (y, x) was at (y - 1, x - 2)
     best = correlate_local(before, after, 2)[0, :, 4, 4].argmax()
     assert divmod(int(best), 5) == (2 - 1, 2 - 2)
+
+
+def test_contrasted_maps_correlate_as_cosines():
+    maps = 3 + 5 * torch.randn(2, 16, 4, 6)
+    same = correlate_local(contrast(maps), contrast(7 * maps + 2), 1)
+    torch.testing.assert_close(same[:, 4], torch.ones(2, 4, 6))  # offset (0, 0)
+    assert same.abs().max() < 1 + 1e-5
+    assert correlate_all(contrast(torch.ones(1, 16, 4, 6)), contrast(maps[:1])).abs().max() == 0
 
 
 # Form
@@ -331,7 +339,7 @@ def test_extracting_computes_a_shared_frame_once(model):
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("IMFE_6x1", 25_612_128), ("IMFE_LOCAL_6x1", 23_548_768)]
+    ("name", "parameters"), [("IMFE_6x1", 25_612_128), ("IMFE_LOCAL_6x1", 23_548_930)]
 )
 def test_shipped_configs(name, parameters):
     if "IMFE" not in get_cfg():

@@ -27,8 +27,12 @@ FILES: Tree = {
         "",
         "Text file with one path per line (tools/check_data.py writes it): left out of training.",
     ),
-    "CACHE_DIR": Key("", "Folder that keeps decoded, scaled frames of short videos; empty: none."),
-    "CACHE_GB": Key(20.0, "Largest size of CACHE_DIR, GB; the files unused longest go.", low=0),
+    "CACHE_DIR": Key(
+        "",
+        "Folder on a local disk, for this alone, that keeps the decoded, scaled frames clips need; "
+        "empty: none.",
+    ),
+    "CACHE_GB": Key(20.0, "Largest size of CACHE_DIR, GB; randomly chosen entries go.", low=0),
     "DUMMY_LOAD": Key(False, "Random clips instead of files: for benchmarks and smoke runs."),
     "DECODING_BACKEND": Key(
         "pyav",
@@ -153,6 +157,17 @@ AUG: Tree = {
         "bicubic",
         "Interpolation of RandAugment's geometric operations; bicubic and random act as bilinear.",
         options=("bicubic", "bilinear", "random"),
+    ),
+    "CROSSNORM_PROB": Key(
+        0.0,
+        "Probability that a training clip gets the colour statistics of another one (CrossNorm).",
+        low=0,
+        high=1,
+    ),
+    "CROSSNORM_FILE": Key(
+        "",
+        "List of those statistics; empty: mean_std_list.txt in DATA.PATH_TO_DATA_DIR. "
+        "tools/make_mean_std.py writes it.",
     ),
     "RE_PROB": Key(0.25, "Probability that a rectangle of a clip is erased.", low=0, high=1),
     "RE_MODE": Key(

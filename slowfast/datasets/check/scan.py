@@ -141,7 +141,7 @@ def build_checker(
     are_classes = True
     for split in splits:
         try:
-            family, found[split] = _records(cfg, split)
+            family, found[split] = build_records(cfg, split)
         except (UserError, FileNotFoundError) as error:
             kind = "missing" if isinstance(error, FileNotFoundError) else "annotation"
             place = cfg.DATA.PATH_TO_DATA_DIR
@@ -161,7 +161,7 @@ def build_checker(
     return Checker(found, check, classes, names, problems, content)
 
 
-def _records(cfg: CfgNode, split: str) -> tuple[Family, list[ClipRecord]]:
+def build_records(cfg: CfgNode, split: str) -> tuple[Family, list[ClipRecord]]:
     """The records of a split; labels out of range are accepted, to report all of them."""
     family = build_family(cfg, split)
     try:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,7 +69,7 @@ def plan_folder(data_dir: Path, output_dir: Path) -> Plan:
     """What ``data_dir`` holds and what it will be called in ``output_dir``.
 
     Raises:
-        DataError: no videos, the folders contain each other, two videos would get one name.
+        DataError: no videos, or the folders contain each other.
     """
     inside, outside = data_dir.resolve(), output_dir.resolve()
     if inside == outside or inside in outside.parents or outside in inside.parents:
@@ -79,22 +80,40 @@ def plan_folder(data_dir: Path, output_dir: Path) -> Plan:
         for name in names
         if not name.startswith(".")
     )
-    videos = [(name, _copy_name(name)) for name in files if name.lower().endswith(VIDEO_SUFFIXES)]
+    videos = [name for name in files if name.lower().endswith(VIDEO_SUFFIXES)]
     if not videos:
         raise DataError(f"{data_dir}: no video files in this folder")
-    taken: dict[str, str] = {}
-    for source, target in videos:
-        if target in taken:
-            raise DataError(f"{data_dir}: {taken[target]} and {source} would both become {target}")
-        taken[target] = source
     rest = [name for name in files if not name.lower().endswith(VIDEO_SUFFIXES)]
     lists = [name for name in rest if name.lower().endswith(TEXT_SUFFIXES + OTHER_LISTS)]
-    return Plan(videos, lists, sorted(set(rest) - set(lists)))
+    return Plan(copy_names(videos), lists, sorted(set(rest) - set(lists)))
 
 
-def _copy_name(name: str) -> str:
+def copy_names(videos: Sequence[str]) -> list[tuple[str, str]]:
+    """``(source, target)``; a name without folder becomes the same one in all folders.
+
+    Example:
+        >>> copy_names(["a.avi", "b.avi", "b.mp4"])
+        [('a.avi', 'a.mp4'), ('b.avi', 'b_avi.mp4'), ('b.mp4', 'b.mp4')]
+    """
+    taken = Counter(_as_mp4(name) for name in videos)
+    shared = {os.path.basename(name) for name in videos if taken[_as_mp4(name)] > 1}
+    pairs = []
+    for name in videos:
+        target = _as_mp4(name)
+        if target != name and os.path.basename(name) in shared:
+            target = _with_suffix(name)
+        pairs.append((name, target))
+    return pairs
+
+
+def _as_mp4(name: str) -> str:
     stem, suffix = os.path.splitext(name)
     return name if suffix.lower() in KEPT_SUFFIXES else f"{stem}.mp4"
+
+
+def _with_suffix(name: str) -> str:
+    stem, suffix = os.path.splitext(name)
+    return f"{stem}_{suffix[1:]}.mp4"
 
 
 def prepare_folder(

@@ -11,6 +11,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def contrast(maps: Tensor) -> Tensor:
+    """Maps whose correlations are cosines: centred over positions, of equal length everywhere.
+
+    What all positions have in common, most of an untrained network's correlation, goes; so does
+    the strength of the texture.
+
+    Args:
+        maps: ``(B, C, H, W)``.
+    """
+    centred = maps - maps.mean(dim=(2, 3), keepdim=True)
+    return F.normalize(centred, dim=1) * maps.shape[1] ** 0.25  # correlating divides by C ** 0.5
+
+
 def correlate_all(before: Tensor, after: Tensor) -> Tensor:
     """Every position of ``after`` with every one of ``before``.
 
