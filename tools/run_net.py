@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         plan = plan_launch(
             cfg.NUM_GPUS,
             device=cfg.DEVICE,
+            cpu_processes=cfg.CPU_PROCESSES,
             num_shards=cfg.NUM_SHARDS,
             shard_id=cfg.SHARD_ID,
             init_method=args.init_method if cfg.NUM_SHARDS > 1 else "",

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from slowfast.utils.device import resolve_device
+from slowfast.utils.errors import USER_ERROR_STATUS, one_line_errors
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -119,6 +120,7 @@ class LaunchPlan:
         init_method: where the machines meet, e.g. ``tcp://10.0.0.1:9999``; empty picks a
             free local port (one machine only).
         device: ``DEVICE``: auto, cuda, mps or cpu.
+        threads: of each process; 0 leaves torch's choice.
     """
 
     processes: int = 1
@@ -126,12 +128,14 @@ class LaunchPlan:
     shard_id: int = 0
     init_method: str = ""
     device: str = "auto"
+    threads: int = 0
 
 
 def plan_launch(
     num_gpus: int,
     *,
     device: str = "auto",
+    cpu_processes: int = 1,
     num_shards: int = 1,
     shard_id: int = 0,
     init_method: str = "",
@@ -141,6 +145,7 @@ def plan_launch(
     Args:
         num_gpus: ``NUM_GPUS``: GPUs wanted on this machine.
         device: ``DEVICE``.
+        cpu_processes: ``CPU_PROCESSES``: wanted where there is no GPU; at most one per core.
         num_shards: ``NUM_SHARDS``: machines.
         shard_id: ``SHARD_ID``: this machine.
         init_method: address of the first machine; needed for more than one.
@@ -160,8 +165,11 @@ def plan_launch(
         resolve_device("cuda", local_rank=num_gpus - 1)
         return LaunchPlan(num_gpus, num_shards, shard_id, init_method, device)
     if num_gpus > 0:
-        logger.info("NUM_GPUS %d: no GPU here, one process on the %s", num_gpus, kind)
-    return LaunchPlan(1, num_shards, shard_id, init_method, device)
+        logger.info("NUM_GPUS %d: no GPU here, running on the %s", num_gpus, kind)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = min(cpu_processes, cores or 1) if kind == "cpu" else 1
+    threads = (cores or 1) // processes if processes > 1 else 0
+    return LaunchPlan(processes, num_shards, shard_id, init_method, device, threads)
 
 
 def launch(function: Callable[..., Any], args: tuple[Any, ...], plan: LaunchPlan) -> Any:
@@ -188,7 +196,12 @@ def launch(function: Callable[..., Any], args: tuple[Any, ...], plan: LaunchPlan
     spawn_args = (function, args, plan, method, world)
     if plan.processes == 1:
         return _worker(0, *spawn_args)
-    spawn(_worker, args=spawn_args, nprocs=plan.processes)  # type: ignore[no-untyped-call]
+    try:
+        spawn(_worker, args=spawn_args, nprocs=plan.processes)  # type: ignore[no-untyped-call]
+    except ProcessExitedException as error:
+        if error.exit_code == USER_ERROR_STATUS:  # it has said what is wrong
+            raise SystemExit(USER_ERROR_STATUS) from error
+        raise
     return None
 
 
@@ -206,8 +219,11 @@ def _worker(
     world: int,
 ) -> Any:
     os.environ.update(LOCAL_RANK=str(index), LOCAL_WORLD_SIZE=str(plan.processes))
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
     place = (plan.shard_id * plan.processes + index, world)
-    with process_group(plan.device, init_method, *place):
+    alone = plan.processes == 1  # in the calling process, which deals with errors itself
+    with one_line_errors(traceback=alone), process_group(plan.device, init_method, *place):
         return function(*args)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 DEBUG_VARIABLE = "SLOWFAST_DEBUG"
+USER_ERROR_STATUS = 2  # exit status, as argparse's
 
 
 class UserError(Exception):
@@ -36,7 +37,7 @@ def one_line_errors(*, traceback: bool = False) -> Iterator[None]:
         if traceback or os.environ.get(DEBUG_VARIABLE) or not is_user_error(error):
             raise
         print_error(error)
-        raise SystemExit(2) from error
+        raise SystemExit(USER_ERROR_STATUS) from error
 
 
 def is_user_error(error: Exception) -> bool:

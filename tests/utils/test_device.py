@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -59,3 +61,25 @@ def test_derived_seeds_do_not_collide():
     assert len({derive_seed(*place) for place in places}) == len(places)
     assert all(0 <= derive_seed(*place) < 2**63 for place in places)
     assert derived_generator(1, 2).initial_seed() == derive_seed(1, 2) != derive_seed(2, 1)
+
+
+@no_gpu
+def test_cpu_processes_share_the_cores():
+    cores = len(os.sched_getaffinity(0))
+    plan = plan_launch(0, cpu_processes=1000)
+    assert (plan.processes, plan.threads) == (cores, 1 if cores > 1 else 0)
+    assert plan_launch(0, cpu_processes=1) == LaunchPlan()
+
+
+def fail():
+    raise FileNotFoundError("no such video: a.mp4")
+
+
+@pytest.mark.slow
+def test_an_error_in_several_processes_is_one_line_and_a_status(capfd):
+    with pytest.raises(SystemExit) as caught:
+        launch(fail, (), LaunchPlan(processes=2, device="cpu"))
+    assert caught.value.code == 2
+    error = capfd.readouterr().err
+    assert "error: no such video: a.mp4" in error
+    assert "Traceback" not in error

@@ -132,7 +132,13 @@ RUN: Tree = {
         "cuda, mps, cpu, or auto (the first there is, NUM_GPUS 0: cpu).",
         options=("auto", "cuda", "mps", "cpu"),
     ),
-    "NUM_GPUS": Key(1, "GPUs, one process each; 0, or no GPU present: one CPU process.", low=0),
+    "NUM_GPUS": Key(1, "GPUs, one process each; 0, or no GPU present: the CPU.", low=0),
+    "CPU_PROCESSES": Key(
+        1,
+        "Processes that share the cores and each batch where there is no GPU. Small models gain: "
+        "their operations are too short to be split over threads. At most one per core is started.",
+        low=1,
+    ),
     "NUM_SHARDS": Key(1, "Machines of the run.", low=1),
     "SHARD_ID": Key(0, "Number of this machine, from 0.", low=0),
     "DIST_BACKEND": Key(

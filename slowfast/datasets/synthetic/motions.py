@@ -59,11 +59,11 @@ _PLAYS: dict[str, tuple[str, int | None]] = {
 
 
 def _progress(time: Curve, rng: np.random.Generator) -> Curve:
-    """A move from 0 to 1 that lasts 55 to 80 % of the clip and starts at any moment of it.
+    """A move from 0 to 1 that lasts 60 to 90 % of the clip and starts at any moment of it.
 
     Its distribution is the same played backwards, so opposite directions look alike in a frame.
     """
-    duration = rng.uniform(0.55, 0.8)
+    duration = rng.uniform(0.6, 0.9)
     onset = rng.uniform(0, 1 - duration)
     return np.clip((time - onset) / duration, 0, 1)
 
@@ -97,12 +97,12 @@ def draw_pose(verb: int, num_frames: int, rng: np.random.Generator) -> Pose:
 
     moves = {name: _progress(time, rng) for name in ("slide", "rise", "turn", "zoom", "flip")}
     reach = rng.uniform(0.28, 0.40, size=2)
-    turns = rng.uniform(0.40, 0.65)
+    turns = rng.uniform(0.35, 0.55)
     growth = np.log(rng.uniform(1.9, 2.4))
-    flips = rng.uniform(0.8, 1.1)
-    waves = {name: _wave(time, rng, (2.5, 3.5)) for name in ("shake", "wiggle")}
-    circle = _wave(time, rng, (1.2, 1.7))
-    radius, swing = rng.uniform(0.08, 0.10), rng.uniform(0.045, 0.06)
+    flips = rng.uniform(0.6, 0.8)
+    waves = {name: _wave(time, rng, (1.8, 2.4)) for name in ("shake", "wiggle")}
+    circle = _wave(time, rng, (0.9, 1.3))
+    radius, swing = rng.uniform(0.09, 0.11), rng.uniform(0.06, 0.075)
     centre = rng.uniform(-0.09, 0.09, size=2)
     size, angle, tilt, axis = rng.uniform(0, 1, size=4)
 

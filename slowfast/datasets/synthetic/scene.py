@@ -223,12 +223,14 @@ def _object_layer(
     back = front.copy()
     back[..., :3] = front[..., :3] * 0.55 + 20
     facing = np.cos(pose.tilt)
-    narrow = 0.35 + 0.65 * np.abs(facing)
-    mirror = np.where(facing < 0, -1.0, 1.0)
+    side_seen = np.where(facing < 0, -1.0, 1.0)
+    width = side_seen * (0.35 + 0.65 * np.abs(facing))
+    # What is seen from behind turns the other way; undo that, so that clockwise stays clockwise.
+    angle = pose.angle[0] + side_seen * (pose.angle - pose.angle[0])
     course = (
         _shift(options.size * (0.5 + pose.x), options.size * (0.5 + pose.y))
-        @ _linear(pose.tilt_axis, narrow * pose.scale, pose.scale)
-        @ _linear(pose.angle - pose.tilt_axis, mirror)
+        @ _linear(pose.tilt_axis, width * pose.scale, pose.scale)
+        @ _linear(angle - pose.tilt_axis)
         @ _shift(-front.shape[1] / 2, -front.shape[0] / 2)
     )
     sides = Image.fromarray(front), Image.fromarray(back)
