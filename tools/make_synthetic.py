@@ -21,13 +21,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--output_dir", required=True, help="made when missing")
-    add("--num_clips", type=int, default=3600, help="in all splits together (%(default)s)")
+    add("--num_clips", type=int, default=3000, help="in all splits together (%(default)s)")
     add("--frames", type=int, default=32, help="frames per clip (%(default)s)")
     add("--size", type=int, default=80, help="side of the square picture, pixels (%(default)s)")
     add("--fps", type=int, default=30, help="frames per second (%(default)s)")
-    add("--difficulty", type=float, default=0.25, help="0 clean ... 1 hard (%(default)s)")
+    add("--difficulty", type=float, default=0.1, help="0 clean ... 1 hard (%(default)s)")
     add("--seed", type=int, default=0, help="of all that is drawn (%(default)s)")
-    add("--split_ratio", type=float, nargs=3, default=[0.8, 0.05, 0.15], metavar="SHARE",
+    add("--split_ratio", type=float, nargs=3, default=[0.8, 0.04, 0.16], metavar="SHARE",
         help="shares of train, val and test (%(default)s)")  # fmt: skip
     add("--layout", default="kinetics", help="how the files lie (%(default)s)")
     add("--workers", type=int, default=2, help="processes (%(default)s)")

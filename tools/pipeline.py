@@ -31,7 +31,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--config", type=Path, default=SYNTHETIC_CONFIG, help="YAML (default: %(default)s)")
     add("--data_dir", type=Path, help="your dataset; without it a synthetic one is written")
-    add("--num_clips", type=int, default=1200, help="of the synthetic dataset (%(default)s)")
+    add("--num_clips", type=int, default=3000, help="of the synthetic dataset (%(default)s)")
     add("--output_dir", type=Path, default=Path("runs/pipeline"), help="(default: %(default)s)")
     add("--stages", nargs="+", metavar="STAGE", help="only these: data train test benchmark")
     add("--force", action="store_true", help="run stages again though nothing changed")
@@ -48,7 +48,10 @@ def pipeline_stages(args: argparse.Namespace) -> list[Stage]:
     if not made and not data.is_dir():
         raise StageError(f"--data_dir {data} is not a folder")
     best = out / "train/checkpoints/best.pyth"
-    overrides = ["DATA.PATH_TO_DATA_DIR", str(data), *args.opts]
+    overrides = ["DATA.PATH_TO_DATA_DIR", str(data)]
+    if made:  # short clips, seen in every epoch: decoded once
+        overrides += ["DATA.CACHE_DIR", str(out / "cache")]
+    overrides += args.opts
     cfg = load_cfg([args.config], overrides).dump()
     common = ["--cfg", str(args.config.resolve()), *overrides, "OUTPUT_DIR"]
 
