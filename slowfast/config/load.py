@@ -208,6 +208,8 @@ def _is_read(name: str, a: CfgNode, b: CfgNode) -> bool:
         return any(num_pathways(cfg) == 2 for cfg in (a, b))
     if node == "X3D":
         return any(cfg.MODEL.ARCH == "x3d" for cfg in (a, b))
+    if node == "MOBILENET":
+        return any(cfg.MODEL.MODEL_NAME == "MobileNet" for cfg in (a, b))
     if node == "TINY":
         return any(cfg.MODEL.MODEL_NAME == "TinyNet" for cfg in (a, b))
     if node == "NONLOCAL":

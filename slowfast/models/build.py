@@ -21,6 +21,7 @@ MODELS: Registry[type[ClipModel]] = Registry(
         "SlowFast": "slowfast.models.slowfast:SlowFast",
         "ResNet": "slowfast.models.resnet3d:ResNet3D",
         "X3D": "slowfast.models.x3d:X3D",
+        "MobileNet": "slowfast.models.mobilenet3d:MobileNet3D",
         "TinyNet": "slowfast.models.tiny:TinyNet",
     },
 )

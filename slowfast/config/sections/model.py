@@ -248,6 +248,17 @@ TINY: Tree = {
     "WIDTH": Key(8, "Channels of TinyNet, the model of the tests.", low=1, structural=True),
 }
 
+MOBILENET: Tree = {
+    "TEMPORAL_STRIDES": Key(
+        [],
+        "Temporal stride of each of the first four groups of blocks; empty: [2, 2, 2, 2], fewer "
+        "twos for clips shorter than 16 frames.",
+        item=int,
+        low=1,
+        structural=True,
+    ),
+}
+
 NODES: Tree = {
     "MODEL": MODEL,
     "RESNET": RESNET,
@@ -256,4 +267,5 @@ NODES: Tree = {
     "NONLOCAL": NONLOCAL,
     "BN": BN,
     "TINY": TINY,
+    "MOBILENET": MOBILENET,
 }
