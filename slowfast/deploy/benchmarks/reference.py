@@ -85,9 +85,10 @@ def reference_step(
     optimizer = torch.optim.SGD(
         model.parameters(), lr, momentum=0.9, weight_decay=5e-5, nesterov=True
     )
-    inputs = list(clips) if len(clips) > 1 else clips[0]
 
     def step() -> None:
+        # PyTorchVideo's SlowFast overwrites the list it is given
+        inputs = list(clips) if len(clips) > 1 else clips[0]
         loss = nn.functional.cross_entropy(model(inputs), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
