@@ -20,6 +20,7 @@ from slowfast.engine.hook import EVENTS, Hook
 from slowfast.engine.objective import Objective
 from slowfast.engine.optimizer import set_lr
 from slowfast.utils import distributed
+from slowfast.utils.memory import keep_freed_memory
 from slowfast.utils.seed import derived_generator, rng_state, set_rng_state
 
 logger = logging.getLogger(__name__)
@@ -103,6 +104,8 @@ class Trainer:
         if not len(self.loader):
             raise ValueError("the training loader has no batch: is TRAIN.BATCH_SIZE larger than "
                              "the training set?")  # fmt: skip
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._handlers = {}
         self.max_epoch, self.epoch, self.should_stop = max_epoch, start_epoch, False
         self.call("before_train")

@@ -139,6 +139,20 @@ def test_clockwise_is_as_the_viewer_sees_it_also_on_the_back():
         assert tip[-1] - tip[0] > 2
 
 
+def test_a_flip_turns_about_a_fixed_axis():
+    """Along the axis nothing moves; across it the object narrows and comes out mirrored."""
+    from slowfast.datasets.synthetic import scene
+
+    pose = draw_pose(VERBS.index("flip"), T, np.random.default_rng(1))
+    look, rng = OBJECTS["red_bar"], np.random.default_rng(0)
+    layer = scene._object_layer(look, pose, rng, SceneOptions())
+    in_axes = scene._linear(-pose.tilt_axis) @ _centred(layer.course)
+    assert np.ptp(in_axes[:, 1, :2], axis=0).max() < 1e-9
+    facing = np.linalg.det(in_axes[:, :2, :2]) > 0
+    assert (facing == ~layer.is_back).all()
+    assert 0 < facing.sum() < T
+
+
 def _centred(course):
     linear = course.copy()
     linear[:, :2, 2] = 0

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.utils import vision
+from slowfast.utils.memory import keep_freed_memory
 from slowfast.utils.optional import require
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def reference_step(
     )
 
     def step() -> None:
+        keep_freed_memory(False)  # as without us; the trainer's own steps ask for it again
         # PyTorchVideo's SlowFast overwrites the list it is given
         inputs = list(clips) if len(clips) > 1 else clips[0]
         loss = nn.functional.cross_entropy(model(inputs), labels)
