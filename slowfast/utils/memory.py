@@ -29,4 +29,6 @@ def keep_freed_memory(keep: bool = True) -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return all([mallopt(name, value) for name, value in (_KEEP if keep else _DEFAULTS).items()])
+    settings = _KEEP if keep else _DEFAULTS
+    results = [mallopt(name, value) for name, value in settings.items()]
+    return all(results)
