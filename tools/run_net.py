@@ -14,6 +14,7 @@ from pathlib import Path
 
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
+from slowfast.utils.threads import limit_spinning
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.eval:
             args.opts += ["TRAIN.ENABLE", "False", "TEST.ENABLE", "True"]
         cfg = load_cfg_from_args(args)
+        limit_spinning()
         # torch loads here, so that --help and a misspelt key answer at once.
         from slowfast.engine.run import run
         from slowfast.reports.evaluation import ReportTest

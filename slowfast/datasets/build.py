@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from slowfast.registry import Registry
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
+
+logger = logging.getLogger(__name__)
 
 DATASETS: Registry[type[Family]] = Registry(
     "dataset",
@@ -72,6 +76,22 @@ def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
     )
 
 
+def count_workers(wanted: int, processes: int) -> int:
+    """``DATA_LOADER.NUM_WORKERS``, at most this process's share of the cores, at least 1 of them.
+
+    More decode no faster, but take the cores from the training step.
+
+    Args:
+        wanted: 0 loads in the process itself.
+        processes: training processes on this machine.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = max((cores or 1) // processes, 1)
+    if wanted > share:
+        logger.info("DATA_LOADER.NUM_WORKERS %d: using %d, one per core and process", wanted, share)
+    return min(wanted, share)
+
+
 def build_loader(
     cfg: CfgNode,
     split: str,
@@ -104,7 +124,7 @@ def build_loader(
         rank=rank,
         world_size=world_size,
         seed=cfg.RNG_SEED,
-        num_workers=cfg.DATA_LOADER.NUM_WORKERS,
+        num_workers=count_workers(cfg.DATA_LOADER.NUM_WORKERS, processes),
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.DEVICE != "cpu",
         persistent_workers=cfg.DATA_LOADER.PERSISTENT_WORKERS,
         prefetch_factor=cfg.DATA_LOADER.PREFETCH_FACTOR,

@@ -1,9 +1,11 @@
 """Loaders as the config describes them."""
 
+import os
+
 import pytest
 import torch
 
-from slowfast.datasets.build import DATASETS, build_loader
+from slowfast.datasets.build import DATASETS, build_loader, count_workers
 from tests.videos import write_video
 
 
@@ -52,3 +54,10 @@ def test_unknown_dataset_names_those_there_are():
     with pytest.raises(KeyError, match=r"unknown dataset 'kinetic'\. Did you mean 'kinetics'"):
         build_loader(cfg, "train")
     assert {"kinetics", "video_folder"} <= set(DATASETS)
+
+
+def test_no_more_workers_than_cores():
+    cores = len(os.sched_getaffinity(0))
+    assert count_workers(0, 1) == 0
+    assert count_workers(1000, 1) == cores
+    assert count_workers(1000, 1000) == 1

@@ -130,7 +130,9 @@ SPATIAL: Tree = {
 }
 
 DATA_LOADER: Tree = {
-    "NUM_WORKERS": Key(8, "Loader processes of every training process; 0: none.", low=0),
+    "NUM_WORKERS": Key(
+        8, "Loader processes per training process, at most one per core; 0: none.", low=0
+    ),
     "PIN_MEMORY": Key(True, "Page-locked batches: faster copies to a GPU; no effect without."),
     "ENABLE_MULTI_THREAD_DECODE": Key(False, "Let the decoder of each worker use several threads."),
     "PERSISTENT_WORKERS": Key(True, "Keep the workers alive between epochs."),
