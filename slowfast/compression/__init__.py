@@ -1,0 +1,1 @@
+"""Smaller and faster networks that recognise as well: prune, distil, quantise."""
