@@ -96,11 +96,8 @@ class Distillation(Objective):
         losses: name in ``LOSSES`` -> weight.
         alpha: weight of the label loss, in [0, 1].
         temperature: of the losses of logits.
+        warmup_epochs: the teacher's weight rises linearly from 0 over these; ``ramp`` is its share.
         example: a batch of the training, needed by ``attention`` to find the layers.
-
-    Attributes:
-        ramp: share of the teacher's weight in force, raised by
-            :class:`~slowfast.compression.distillation.warmup.TeacherWarmup`.
     """
 
     def __init__(
@@ -112,6 +109,7 @@ class Distillation(Objective):
         losses: Mapping[str, float] | None = None,
         alpha: float = 0.5,
         temperature: float = 4.0,
+        warmup_epochs: float = 0.0,
         example: Batch | None = None,
     ) -> None:
         super().__init__()
@@ -125,7 +123,7 @@ class Distillation(Objective):
         self.teachers = nn.ModuleList(freeze(teacher.model) for teacher in teachers)
         self._teachers = list(teachers)
         self.criterion, self.losses = criterion, losses
-        self.alpha, self.temperature, self.ramp = alpha, temperature, 1.0
+        self.alpha, self.temperature, self.warmup_epochs = alpha, temperature, warmup_epochs
         layers = [""] * (1 + len(teachers))
         if "attention" in losses:
             if example is None:
@@ -142,6 +140,11 @@ class Distillation(Objective):
         super().train(mode)
         self.teachers.eval()
         return self
+
+    @property
+    def ramp(self) -> float:
+        """Share of the teacher's weight in force now."""
+        return min(self.epoch / self.warmup_epochs, 1.0) if self.warmup_epochs else 1.0
 
     def forward(self, batch: Batch) -> StepOutput:
         """The loss of a batch as the trainer prepares it."""

@@ -13,7 +13,6 @@ from slowfast.compression.distillation.objective import (
     DistillationError,
     Teacher,
 )
-from slowfast.compression.distillation.warmup import TeacherWarmup
 from slowfast.engine.objective import Supervised
 from slowfast.engine.trainer import Trainer
 from slowfast.models.resnet_lstm import ResNetLSTM
@@ -73,9 +72,9 @@ def test_the_sum(tiny):
     tutor = teacher()
     (batch,) = random_batches(num_batches=1)
     objective = distillation(
-        tiny, tutor, alpha=0.3, temperature=2.0, losses={"kd": 0.5, "dist": 2.0}
+        tiny, tutor, alpha=0.3, temperature=2.0, losses={"kd": 0.5, "dist": 2.0}, warmup_epochs=2
     )
-    objective.ramp = 0.25
+    objective.epoch = 0.5
     output = objective(batch)
     ours = output.preds
     theirs = tutor.model.eval()(batch.clips)
@@ -149,19 +148,10 @@ def test_refusals(tiny):
 
 
 def test_warm_up(tiny):
-    objective = distillation(tiny)
+    objective = distillation(tiny, warmup_epochs=1.5)
     seen = []
-
-    class Look(TeacherWarmup):
-        def _set(self, epoch):
-            super()._set(epoch)
-            seen.append(objective.ramp)
-
-    train(objective, [Look(objective, 1.5)])
-    assert seen[0] == 0
-    torch.testing.assert_close(
-        torch.tensor(seen[1:5]), torch.tensor([1 / 6, 2 / 6, 3 / 6, 4 / 6])
-    )  # four batches an epoch
-    assert seen[-1] == 1
-    with pytest.raises(ValueError, match="leave the hook out"):
-        TeacherWarmup(objective, 0)
+    objective.register_forward_hook(lambda *_: seen.append(objective.ramp))
+    train(objective)
+    expected = [min(batch / 4 / 1.5, 1.0) for batch in range(8)]  # four batches an epoch
+    assert seen == pytest.approx(expected)
+    assert distillation(tiny).ramp == 1
