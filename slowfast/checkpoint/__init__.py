@@ -9,13 +9,15 @@ from slowfast.checkpoint.match import (
     load_matching,
     load_strict,
 )
-from slowfast.checkpoint.resize import fit_to_state_dict
+from slowfast.checkpoint.resize import fit_to_checkpoint, fit_to_state_dict, fit_to_widths
 
 __all__ = [
     "CheckpointMismatch",
     "MatchReport",
     "clear_names",
+    "fit_to_checkpoint",
     "fit_to_state_dict",
+    "fit_to_widths",
     "last_checkpoint",
     "load_matching",
     "load_strict",

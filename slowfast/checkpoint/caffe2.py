@@ -1,4 +1,7 @@
-"""Caffe2 ``.pkl`` weights of PySlowFast's model zoo, read without running what is in them."""
+"""Caffe2 ``.pkl`` weights of PySlowFast's model zoo, read without running what is in them.
+
+Also written: an archive of arrays, plain pickled data.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,26 @@ LAYERS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
 """Layer in the file -> module name; each pattern must match as a whole."""
 
 
+BLOBS: tuple[tuple[str, str], ...] = (
+    (r"s1\.pathway{p}_stem\.(?P<x>conv|conv_xy)", "{t}{x1}"),
+    (r"s1\.pathway{p}_stem\.bn", "{t}res_conv1_bn"),
+    (r"s1_fuse\.conv_f2s", "t_pool1_subsample"),
+    (r"s1_fuse\.bn", "t_pool1_subsample_bn"),
+    (r"s{s}_fuse\.conv_f2s", "t_res{s}_{last}_branch2c_bn_subsample"),
+    (r"s{s}_fuse\.bn", "t_res{s}_{last}_branch2c_bn_subsample_bn"),
+    (r"s{s}\.pathway{p}_res{i}\.(?P<x>branch1(?:_bn)?)", "{t}res{s}_{i}_{x}"),
+    (r"s{s}\.pathway{p}_res{i}\.branch2\.(?P<x>[abc](?:_bn)?)", "{t}res{s}_{i}_branch2{x}"),
+    (r"s{s}\.pathway{p}_res{i}\.branch2\.se\.(?P<x>fc[12])", "{t}res{s}_{i}_branch2b_bn_{x}"),
+    (r"s{s}\.pathway0_nonlocal{i}\.conv_(?P<x>\w+)", "nonlocal_conv{s}_{i}_{x}"),
+    (r"s{s}\.pathway0_nonlocal{i}\.bn", "nonlocal_conv{s}_{i}_bn"),
+    (r"head\.(?P<x>(?:conv|lin)_5(?:_bn)?)", "{x}"),
+    (r"head\.projection", "pred"),
+)
+"""Module name -> layer in the file: the way back. ``{last}`` is the last block of Fast's stage."""
+
+NORM_LEAVES = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+
+
 def _block(match: re.Match[str]) -> str:
     return f"s{match[2]}.pathway{PATHWAY[match[1] or '']}_res{match[3]}"
 
@@ -85,18 +108,79 @@ def caffe2_name(blob: str) -> str:
     )
 
 
-def from_caffe2(blobs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """``blob -> array`` to ``name -> tensor``; solver state is left out."""
-    state = {}
-    for blob, value in blobs.items():
-        if any(part in blob for part in SKIPPED):
+def caffe2_blob(name: str, last_block: Mapping[int, int]) -> str:
+    """Blob of a state-dict name, the inverse of :func:`caffe2_name`.
+
+    Args:
+        name: of a parameter or buffer.
+        last_block: stage -> index of the last block of its Fast pathway.
+
+    >>> caffe2_blob("s4.pathway1_res2.branch2.b_bn.running_var", {})
+    't_res4_2_branch2b_bn_riv'
+
+    Raises:
+        CheckpointError: the files have no such layer.
+    """
+    module, _, leaf = name.rpartition(".")
+    for pattern, template in BLOBS:
+        regex = pattern.replace("{s}", r"(?P<s>[2-5])").replace("{i}", r"(?P<i>\d+)")
+        match = re.fullmatch(regex.replace("{p}", r"(?P<p>[01])"), module)
+        if match is None:
             continue
-        state[caffe2_name(blob)] = torch.from_numpy(np.array(value))  # a copy that we may write
-    return state
+        fields = match.groupdict()
+        stem = {"conv": "conv1", "conv_xy": "conv1_xy"}.get(fields.get("x", ""), "")
+        last = last_block.get(int(fields.get("s", 0)))
+        layer = template.format(
+            **fields, x1=stem, t="t_" if fields.get("p") == "1" else "", last=last
+        )
+        leaves = NORM_LEAVES if module.endswith("bn") else {"weight": "w", "bias": "b"}
+        if leaf in leaves:
+            return f"{layer}_{leaves[leaf]}"
+    raise CheckpointError(f"caffe2's files have no layer for {name!r}: they hold ResNets, SlowFast "
+                          "and X3D with one task")  # fmt: skip
+
+
+def from_caffe2(blobs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``blob -> tensor`` to ``name -> tensor``; solver state is left out."""
+    return {
+        caffe2_name(blob): value
+        for blob, value in blobs.items()
+        if not any(part in blob for part in SKIPPED)
+    }
+
+
+def to_caffe2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``name -> tensor`` to ``blob -> tensor``; batch norms' counters are left out."""
+    last_block: dict[int, int] = {}
+    for name in state:
+        match = re.match(r"s(\d)\.pathway1_res(\d+)\.", name)
+        if match:
+            stage = int(match[1])
+            last_block[stage] = max(last_block.get(stage, 0), int(match[2]))
+    return {
+        caffe2_blob(name, last_block): value
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def caffe2_bytes(blobs: Mapping[str, Tensor]) -> bytes:
+    """The contents of a ``.pkl`` file."""
+    arrays = {blob: value.detach().cpu().numpy() for blob, value in blobs.items()}
+    return pickle.dumps({"blobs": arrays}, protocol=2)
 
 
 def read_caffe2(path: Path | str) -> dict[str, Tensor]:
     """The weights in a caffe2 ``.pkl``, in our names.
+
+    Raises:
+        CheckpointError: not such a file, or one that would run code.
+    """
+    return from_caffe2(read_blobs(path))
+
+
+def read_blobs(path: Path | str) -> dict[str, Tensor]:
+    """Everything in a caffe2 ``.pkl``, solver state too, under the names it has there.
 
     Raises:
         CheckpointError: not such a file, or one that would run code.
@@ -115,7 +199,7 @@ def read_caffe2(path: Path | str) -> dict[str, Tensor]:
     wrong = [name for name, value in blobs.items() if not _is_numeric(value)]
     if wrong:
         raise CheckpointError(f"{path}: blobs {wrong[:3]} are not arrays of numbers")
-    return from_caffe2(blobs)
+    return {blob: torch.from_numpy(np.array(value)) for blob, value in blobs.items()}  # copies
 
 
 def _is_numeric(value: Any) -> bool:

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from slowfast.checkpoint.caffe2 import read_caffe2
 from slowfast.checkpoint.io import CheckpointError, read_checkpoint
 from slowfast.checkpoint.match import fit_shapes
-from slowfast.checkpoint.pytorchvideo import from_pytorchvideo, is_pytorchvideo
+from slowfast.checkpoint.mobilenetv3_ote import from_ote, is_ote
+from slowfast.checkpoint.published import from_epic_lstm, from_imfe, is_epic_lstm, is_imfe
+from slowfast.checkpoint.pytorchvideo import from_pytorchvideo, is_pytorchvideo, wrapped
 
-FORMATS = ("auto", "pytorch", "caffe2", "pytorchvideo")
-STATE_KEYS = ("model_state", "state_dict", "model")
+FORMATS = ("auto", "pytorch", "caffe2", "pytorchvideo", "ote")
+STATE_KEYS = ("model_state", "model_state_dict", "state_dict", "model")
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DDP and ``torch.compile`` put before every name."""
 
@@ -27,12 +29,15 @@ def read_weights(
     model: nn.Module | None = None,
     inflate: bool = False,
 ) -> dict[str, Tensor]:
-    """``name -> tensor`` in our names, from a file of PySlowFast, caffe2 or PyTorchVideo.
+    """``name -> tensor`` in our names, from a file of PySlowFast, caffe2, PyTorchVideo or OTE.
+
+    OTE: OpenVINO Training Extensions, of its MobileNetV3 models.
 
     Args:
         path: ``.pyth``, ``.pt``, ``.pkl``, ...
         format: one of ``FORMATS``; ``auto`` tells caffe2 by ``.pkl`` and the rest by names.
-        model: when given, shapes are fitted to it: trailing axes of length 1, 2-D inflation.
+        model: when given, shapes are fitted to it: trailing axes of length 1, 2-D inflation. A
+            network of PyTorchVideo gets its own names instead of ours.
         inflate: turn 2-D convolutions into 3-D ones (``TRAIN.CHECKPOINT_INFLATE``);
             needs ``model``.
 
@@ -44,17 +49,30 @@ def read_weights(
         raise ValueError(f"format {format!r}: give one of {FORMATS} (TRAIN.CHECKPOINT_TYPE)")
     if inflate and model is None:
         raise ValueError("inflate needs the model whose temporal kernels are to be filled")
+    theirs = model is not None and is_pytorchvideo(model.state_dict())
     if format == "caffe2" or (format == "auto" and Path(path).suffix == ".pkl"):
         state = read_caffe2(path)
     else:
         state = state_of(read_checkpoint(path), source=str(path))
         if format == "pytorchvideo" or (format == "auto" and is_pytorchvideo(state)):
-            state = from_pytorchvideo(state)
+            state = state if theirs else from_pytorchvideo(state)
+        elif format == "ote" or (format == "auto" and is_ote(state)):
+            state = from_ote(state)
+        elif format == "auto":
+            state = from_projects(state)
     if model is not None:
+        state = wrapped(state, model.state_dict()) if theirs else state
         state = fit_shapes(state, model)
         if inflate:
             state = inflate_2d(state, model)
     return state
+
+
+def from_projects(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our names for weights that the projects of IMFE and ResNet50+LSTM saved; others as is."""
+    if is_imfe(state):
+        return from_imfe(state)
+    return from_epic_lstm(state) if is_epic_lstm(state) else dict(state)
 
 
 def state_of(checkpoint: Mapping[str, Any], *, source: str = "the checkpoint") -> dict[str, Tensor]:
@@ -62,13 +80,21 @@ def state_of(checkpoint: Mapping[str, Any], *, source: str = "the checkpoint") -
 
     Names lose the prefixes of wrappers; batch norms trained on split batches become plain.
     """
+    state = find_weights(checkpoint, source=source)
+    return merge_sub_batchnorm({strip_wrappers(name): value for name, value in state.items()})
+
+
+def find_weights(
+    checkpoint: Mapping[str, Any], *, source: str = "the checkpoint"
+) -> Mapping[str, Tensor]:
+    """The weights inside a checkpoint dictionary under the names they have there."""
     inner = next((checkpoint[k] for k in STATE_KEYS if isinstance(checkpoint.get(k), dict)), None)
     state = checkpoint if inner is None else inner
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(
             f"{source} holds no weights under {', '.join(STATE_KEYS)}; it has {sorted(checkpoint)}"
         )
-    return merge_sub_batchnorm({strip_wrappers(name): value for name, value in state.items()})
+    return state
 
 
 def strip_wrappers(name: str) -> str:

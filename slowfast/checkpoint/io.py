@@ -9,6 +9,7 @@
 ``optimizer_state``  absent in ``best.pyth``
 ``scaler_state``     only when training in float16
 ``cfg``              the run's config, as YAML text
+``widths``           ours, when the network was pruned: JSON, see :mod:`slowfast.checkpoint.resize`
 ``trainer_state``    ours, absent in PySlowFast's files: what an exact resume needs beyond
                      these (see ``Trainer.state_dict``); in ``best.pyth`` the metrics instead
 ===================  ============================================================
@@ -18,19 +19,21 @@ Keys may be added, never renamed: old files must load, and old loaders must read
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
 from slowfast.utils.errors import UserError
+from slowfast.utils.widths import read_widths
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +115,8 @@ def write_checkpoint(
         state["optimizer_state"] = optimizer.state_dict()
     if scaler is not None and scaler.is_enabled():
         state["scaler_state"] = scaler.state_dict()
+    if getattr(model, "is_pruned", False):
+        state["widths"] = json.dumps(read_widths(model))
     state.update(extra or {})
     path = Path(target)
     if path.suffix != ".pyth":
@@ -121,7 +126,12 @@ def write_checkpoint(
 
 
 def save_atomically(state: Mapping[str, Any], path: Path) -> None:
-    """``torch.save`` such that ``path`` holds the old file or the whole new one, never a part.
+    """``torch.save`` such that ``path`` holds the old file or the whole new one, never a part."""
+    write_atomically(path, lambda file: torch.save(dict(state), file))
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file such that ``path`` holds the old one or the whole new one, never a part.
 
     The bytes are on the disk before the name is: also a power cut leaves one of the two.
     """
@@ -129,7 +139,7 @@ def save_atomically(state: Mapping[str, Any], path: Path) -> None:
     partial = path.with_name(f"{path.name}.tmp")
     try:
         with partial.open("wb") as file:
-            torch.save(dict(state), file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import starmap
 from typing import Literal
 
 import torch
@@ -42,7 +43,7 @@ RULES: dict[Family, tuple[tuple[str, str], ...]] = {
         ("blocks.5.pool.pre_norm", "head.conv_5_bn"),
         ("blocks.5.pool.post_conv", "head.lin_5"),
         ("blocks.5.pool.post_norm", "head.lin_5_bn"),
-        ("blocks.5.proj", "head.projection"),
+        ("blocks.5.proj{t}", "head.projection{t}"),
     ),
     "slowfast": (
         ("blocks.0.multipathway_blocks.{p}.conv", "s1.pathway{p}_stem.conv"),
@@ -50,25 +51,26 @@ RULES: dict[Family, tuple[tuple[str, str], ...]] = {
         ("blocks.{k}.multipathway_fusion.conv_fast_to_slow", "s{s}_fuse.conv_f2s"),
         ("blocks.{k}.multipathway_fusion.norm", "s{s}_fuse.bn"),
         *_blocks("blocks.{k}.multipathway_blocks.{p}.res_blocks.{i}", "s{s}.pathway{p}_res{i}"),
-        ("blocks.6.proj", "head.projection"),
+        ("blocks.6.proj{t}", "head.projection{t}"),
     ),
     "resnet": (
         ("blocks.0.conv", "s1.pathway0_stem.conv"),
         ("blocks.0.norm", "s1.pathway0_stem.bn"),
         *_blocks("blocks.{k}.res_blocks.{i}", "s{s}.pathway0_res{i}"),
-        ("blocks.5.proj", "head.projection"),
+        ("blocks.5.proj{t}", "head.projection{t}"),
     ),
 }
 RULES["resnet_pool"] = (
     *RULES["resnet"][:2],
     *_blocks("blocks.1.res_blocks.{i}", "s2.pathway0_res{i}"),
     *_blocks("blocks.{s}.res_blocks.{i}", "s{s}.pathway0_res{i}"),
-    ("blocks.6.proj", "head.projection"),
+    ("blocks.6.proj{t}", "head.projection{t}"),
 )
 """(theirs, ours); ``{s}`` is a stage 1..5, ``{k}`` one less, ``{i}`` a block, ``{p}`` a pathway,
-``{c}`` a convolution a, b or c. The first rule that fits counts."""
+``{c}`` a convolution a, b or c, ``{t}`` the task, if there are several. The first rule that fits
+counts."""
 
-FIELDS = {"s": r"\d", "k": r"\d", "i": r"\d+", "p": r"\d", "c": "[abc]"}
+FIELDS = {"s": r"\d", "k": r"\d", "i": r"\d+", "p": r"\d", "c": "[abc]", "t": r"(?:_\w+)?"}
 
 
 def is_pytorchvideo(names: Iterable[str]) -> bool:
@@ -100,6 +102,10 @@ def from_pytorchvideo(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     bare = {name.removeprefix("model."): tensor for name, tensor in state.items()}
     family = family_of(bare)
+    if family.startswith("resnet") and any(starmap(_is_csn, bare.items())):
+        raise CheckpointError(
+            "these are weights of PyTorchVideo's CSN: they load into MODEL.MODEL_NAME PTVCSN only"
+        )
     renamed = {_rename(name, RULES[family]): tensor for name, tensor in bare.items()}
     for name in list(renamed):
         shortcut = name.removesuffix(".weight")
@@ -114,7 +120,7 @@ def to_pytorchvideo(
     """Our state dict under PyTorchVideo's names, the inverse of :func:`from_pytorchvideo`.
 
     Args:
-        state: of an X3D, SlowFast, C2D, I3D or Slow, without non-local blocks, one task.
+        state: of an X3D, SlowFast, C2D, I3D or Slow, without non-local blocks.
         family: needed for C2D and I3D (``"resnet_pool"``), whose names do not show it.
 
     In X3D's res2, where they have no batch norm, ours is folded: its scale into the shortcut's
@@ -130,7 +136,53 @@ def to_pytorchvideo(
     return {_rename(name, rules): tensor for name, tensor in state.items()}
 
 
+def wrapped(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """The state dict of a network of PyTorchVideo inside a model here, from either's names.
+
+    Args:
+        state: under PyTorchVideo's names, with or without ``model.`` before them, or ours.
+        names: those of the model here.
+    """
+    if not is_pytorchvideo(state):
+        state = to_pytorchvideo(state, family=family_of(names))
+    return {f"model.{name.removeprefix('model.')}": tensor for name, tensor in state.items()}
+
+
 _NORM_B_OF_RESNETS = "blocks.{k}.res_blocks.{i}.branch2.norm_b"
+
+
+def _is_csn(name: str, tensor: Tensor) -> bool:
+    """Its names are those of Slow; there this kernel is 1x3x3."""
+    return name.endswith(".branch2.conv_b.weight") and tensor.shape[2] > 1
+
+
+def resnet_family(state: Mapping[str, Tensor], arch: str | None) -> Family:
+    """Whether PyTorchVideo pools after res2 in the network that ``state`` (in our names) is of.
+
+    Args:
+        state: of a C2D, I3D or Slow.
+        arch: ``MODEL.ARCH``, if known; else it must show: only Slow has temporal kernels from
+            res4 on.
+
+    Raises:
+        CheckpointError: it does not show.
+    """
+    if arch is not None:
+        return "resnet_pool" if arch in ("c2d", "i3d") else "resnet"
+    kernels = {
+        stage: {
+            tensor.shape[2]
+            for name, tensor in state.items()
+            if name.startswith(f"s{stage}.") and name.endswith(("stem.conv.weight", ".a.weight"))
+        }
+        for stage in (1, 2, 4)
+    }
+    if kernels == {1: {1}, 2: {1}, 4: {3}}:
+        return "resnet"
+    raise CheckpointError(
+        "C2D and I3D with and without temporal pooling (MODEL.ARCH ..._nopool) have the same "
+        "weights but other names in PyTorchVideo: give the config, --cfg"
+    )
 
 
 def _rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
@@ -146,7 +198,8 @@ def _rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
             return f"{target.format(**fields)}.{leaf}"
     raise CheckpointError(
         f"no rule renames {name!r}: PyTorchVideo's X3D, SlowFast, Slow, I3D and C2D are known, "
-        "without attention and with one task"
+        "without attention; its other networks load into MODEL.MODEL_NAME PTVCSN, PTVR2plus1D and "
+        "PTVMViT only"
     )
 
 
@@ -176,6 +229,7 @@ def _without_norms_absent_there(state: Mapping[str, Tensor]) -> dict[str, Tensor
         block, is_shortcut, _ = name.partition(".branch1.weight")
         if not is_shortcut or weight.shape[0] != weight.shape[1]:
             continue
+        folded.pop(f"{block}.branch1_bn.num_batches_tracked", None)  # caffe2 files have none
         norm = {leaf: folded.pop(f"{block}.branch1_bn.{leaf}") for leaf in NORM_ENTRIES}
         scale = norm["weight"].double() / (norm["running_var"].double() + EPS).sqrt()
         shift = norm["bias"].double() - norm["running_mean"].double() * scale
@@ -185,4 +239,4 @@ def _without_norms_absent_there(state: Mapping[str, Tensor]) -> dict[str, Tensor
     return folded
 
 
-NORM_ENTRIES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+NORM_ENTRIES = ("weight", "bias", "running_mean", "running_var")

@@ -1,11 +1,21 @@
+import json
+
 import pytest
 import torch
 from torch import nn
 
-from slowfast.checkpoint import CheckpointMismatch, fit_to_state_dict
+from slowfast.checkpoint import (
+    CheckpointMismatch,
+    fit_to_checkpoint,
+    fit_to_state_dict,
+    fit_to_widths,
+    read_checkpoint,
+    write_checkpoint,
+)
 from slowfast.models.slowfast import SlowFast
 from slowfast.models.tiny import TinyNet
 from slowfast.models.x3d import X3D
+from slowfast.utils.widths import read_widths
 
 
 def test_an_unpruned_checkpoint_is_left_alone(tiny):
@@ -69,3 +79,48 @@ def test_structured_pruning_of_a_real_network_round_trips(tmp_path):
     assert len(fit_to_state_dict(rebuilt, model.state_dict())) > 50
     rebuilt.load_state_dict(model.state_dict())
     assert torch.equal(rebuilt(clips), model(clips))
+
+
+def pruned_x3d():
+    model = X3D(num_classes=4, depth_factor=1.0, num_frames=4, crop_size=32).eval()
+    return fit_to(model, {"head.conv_5": [96, 100], "head.conv_5_bn": [100, 100],
+                          "head.lin_5": [100, 2048]})  # fmt: skip
+
+
+def fit_to(model, widths):
+    fit_to_widths(model, widths)
+    return model
+
+
+def test_a_checkpoint_carries_its_table(tmp_path):
+    """Readable JSON; absent where nothing was pruned."""
+    model = pruned_x3d()
+    path = write_checkpoint(tmp_path / "a.pyth", epoch=0, model=model, optimizer=None, cfg_yaml="")
+    checkpoint = read_checkpoint(path)
+    table = json.loads(checkpoint["widths"])
+    assert table["head.conv_5"] == [96, 100]
+    assert table["head.projection"] == [2048, 4]
+    other = X3D(num_classes=4, depth_factor=1.0, num_frames=4, crop_size=32).eval()
+    assert fit_to_checkpoint(other, checkpoint)
+    other.load_state_dict(checkpoint["model_state"])
+    assert other.is_pruned
+    whole = X3D(num_classes=4, depth_factor=1.0)
+    path = write_checkpoint(tmp_path / "b.pyth", epoch=0, model=whole, optimizer=None, cfg_yaml="")
+    assert "widths" not in read_checkpoint(path)
+    assert not fit_to_checkpoint(whole, read_checkpoint(path))
+
+
+def test_another_number_of_classes_stays(tmp_path):
+    """Finetuning a pruned network for another data set."""
+    state = {"widths": json.dumps(read_widths(pruned_x3d()))}
+    other = X3D(num_classes=9, depth_factor=1.0, num_frames=4, crop_size=32)
+    fit_to_checkpoint(other, state)
+    assert other.head.projection.out_features == 9
+    assert other.head.conv_5.out_channels == 100
+
+
+@pytest.mark.parametrize("text", ['{"s9": [1, 2]}', '{"head.conv_5": [9999, 1]}', "[1]", "{"])
+def test_a_table_of_another_network(tiny, text):
+    model = X3D(num_classes=4, depth_factor=1.0)
+    with pytest.raises(CheckpointMismatch, match="is of a pruned network, and its widths"):
+        fit_to_checkpoint(model, {"widths": text}, source="a.pyth")
