@@ -102,6 +102,25 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
         group["lr"] = lr * group.get("layer_decay", 1.0)
 
 
+@torch.no_grad()
+def complete_momentum(optimizer: Optimizer) -> None:
+    """Give parameters that begin to train late SGD's momentum of zero.
+
+    torch's fused SGD takes a group in which either every parameter has a momentum or none. From
+    zero, the first step is the same as from none (but for ``SOLVER.DAMPENING``).
+    """
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        entries = [optimizer.state[p] for p in group["params"] if p in optimizer.state]
+        if not any(entry.get("momentum_buffer") is not None for entry in entries):
+            continue  # it will begin with the first step, for all of them
+        for parameter in group["params"]:
+            state = optimizer.state[parameter]
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     """``optimizer.load_state_dict`` that says what differs, and keeps this device's kernels.
 

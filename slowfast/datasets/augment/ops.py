@@ -28,6 +28,12 @@ class ClipOp(NamedTuple):
     value: float
 
 
+def _to_mean_level(frames: Tensor, level: float) -> Tensor:
+    red, green, blue = frames.float().mean(dim=(0, 2, 3)).tolist()
+    shift = round(level - (0.299 * red + 0.587 * green + 0.114 * blue))
+    return (frames.to(torch.int16) + shift).clamp_(0, 255).to(torch.uint8)
+
+
 def _solarize_add(frames: Tensor, amount: int) -> Tensor:
     brighter = (frames.to(torch.int16) + amount).clamp_(0, 255).to(torch.uint8)
     return torch.where(frames < SOLARIZE_ADD_BELOW, brighter, frames)
@@ -71,6 +77,7 @@ OPS: dict[str, Callable[[ModuleType, Tensor, float], Tensor]] = {
     "posterize": lambda f, frames, bits: f.posterize(frames, bits=int(bits)),
     "solarize": lambda f, frames, level: _solarize(f, frames, level),
     "solarize_add": lambda _, frames, levels: _solarize_add(frames, int(levels)),
+    "mean_level": lambda _, frames, level: _to_mean_level(frames, level),
     "brightness": lambda f, frames, factor: f.adjust_brightness(frames, factor),
     "contrast": lambda f, frames, factor: f.adjust_contrast(frames, factor),
     "saturation": lambda f, frames, factor: f.adjust_saturation(frames, factor),

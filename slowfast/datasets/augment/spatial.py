@@ -12,6 +12,9 @@ from torch.nn import functional
 from slowfast.datasets.augment import draw
 
 ATTEMPTS = 10
+EVEN, ODD = (0, 2, 4), (1, 3)
+PLACES = [(row, column) for places in (EVEN, ODD) for row in places for column in places]
+"""Offsets of multi-scale crops, in quarters of the room there is: rows, columns."""
 
 
 class Box(NamedTuple):
@@ -116,6 +119,28 @@ def draw_resized_crop(
     ratio = min(max(width / height, aspect[0]), aspect[1])
     w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
     return Box((height - h) // 2, (width - w) // 2, h, w)
+
+
+def draw_multi_scale_crop(
+    generator: Generator, size: tuple[int, int], scales: Sequence[float]
+) -> Box:
+    """A box with sides of two neighbouring scales, at one of 13 places, to be resized to the crop.
+
+    Wang et al. 2016, Temporal Segment Networks, https://arxiv.org/abs/1608.00859, section 3.3, with
+    the places of their program: corners, middles of the sides and of the quarters, centre.
+
+    Args:
+        generator: draws it.
+        size: of the frames, (H, W).
+        scales: sides over the short side of the frames, in order; height and width are of the
+            same or of adjacent ones.
+    """
+    pairs = [(a, b) for i, a in enumerate(scales) for j, b in enumerate(scales) if abs(i - j) <= 1]
+    shares = pairs[draw.integer(generator, 0, len(pairs) - 1)]
+    height, width = (max(round(min(size) * share), 1) for share in shares)
+    row, column = PLACES[draw.integer(generator, 0, len(PLACES) - 1)]
+    top, left = round((size[0] - height) * row / 4), round((size[1] - width) * column / 4)
+    return Box(top, left, height, width)
 
 
 def sufficient_short_side(size: tuple[int, int], boxes: Sequence[Box], crop: int) -> int | None:

@@ -9,15 +9,29 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class FrozenBatchNorm3d(nn.BatchNorm3d):
+class Frozen(_BatchNorm):
     """Normalises with its running statistics in training mode too; nothing in it is trained.
 
-    State-dict entries are those of ``nn.BatchNorm3d``.
+    State-dict entries are those of the batch norm it was made from.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         mean, var = self.running_mean, self.running_var
         return F.batch_norm(x, mean, var, self.weight, self.bias, training=False, eps=self.eps)
+
+
+class FrozenBatchNorm3d(Frozen, nn.BatchNorm3d):
+    """Of clips."""
+
+
+class FrozenBatchNorm2d(Frozen, nn.BatchNorm2d):
+    """Of single frames, in networks around an image backbone."""
+
+
+FROZEN: dict[type[nn.Module], type[Frozen]] = {
+    nn.BatchNorm3d: FrozenBatchNorm3d,
+    nn.BatchNorm2d: FrozenBatchNorm2d,
+}
 
 
 def freeze_batchnorm(model: nn.Module) -> nn.Module:
@@ -30,8 +44,9 @@ def freeze_batchnorm(model: nn.Module) -> nn.Module:
         The same model, changed in place.
     """
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm3d):
-            module.__class__ = FrozenBatchNorm3d  # keeps hooks and every reference to the module
+        frozen = next((FROZEN[kind] for kind in FROZEN if isinstance(module, kind)), None)
+        if frozen is not None:
+            module.__class__ = frozen  # keeps hooks and every reference to the module
             for parameter in module.parameters():
                 parameter.requires_grad_(False)
     return model
@@ -40,7 +55,7 @@ def freeze_batchnorm(model: nn.Module) -> nn.Module:
 def count_frozen(model: nn.Module) -> tuple[int, int]:
     """``(frozen, all)`` batch norms of a model."""
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    return sum(isinstance(m, FrozenBatchNorm3d) for m in norms), len(norms)
+    return sum(isinstance(m, Frozen) for m in norms), len(norms)
 
 
 def sync_batchnorm(model: nn.Module) -> nn.Module:

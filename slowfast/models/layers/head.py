@@ -16,12 +16,14 @@ class Classifier(nn.Module):
     """Dropout and one linear layer per task, added last by :meth:`add_classifiers`.
 
     ``projection`` for one task (key ``"action"``), ``projection_{task}`` for several, the names
-    of EPIC-KITCHENS' SlowFast.
+    of EPIC-KITCHENS' SlowFast. A subclass may have another ``prefix``.
 
     Args:
         dropout: probability, before the linear layers.
         detach: let no gradient reach the features (``MODEL.DETACH_FINAL_FC``: linear probing).
     """
+
+    prefix = "projection"
 
     def __init__(self, *, dropout: float = 0.0, detach: bool = False) -> None:
         super().__init__()
@@ -36,8 +38,12 @@ class Classifier(nn.Module):
         if not tasks:
             raise ValueError("num_classes names no task: give a number or {task: classes}")
         for task, classes in tasks.items():
-            self.names[task] = f"projection_{task}" if several else "projection"
-            self.add_module(self.names[task], nn.Linear(num_features, classes))
+            self.names[task] = f"{self.prefix}_{task}" if several else self.prefix
+            self.add_module(self.names[task], self.new_classifier(num_features, classes))
+
+    def new_classifier(self, num_features: int, num_classes: int) -> nn.Linear:
+        """A fresh layer; heads that compare in another way than by a dot product have another."""
+        return nn.Linear(num_features, num_classes)
 
     @property
     def classifiers(self) -> dict[str, nn.Linear]:
@@ -77,11 +83,7 @@ class PoolHead(Classifier):
 
     def positions(self, maps: Sequence[Tensor]) -> Tensor:
         """``(B, C_p, T_p, H, W)`` per pathway -> features ``(B, T', H', W', num_features)``."""
-        pooled = [pool(y, size) for y, size in zip(maps, self.pool_sizes, strict=True)]
-        sizes = [y.shape[2:] for y in pooled]
-        if len(set(sizes)) > 1:  # pathways with unlike numbers of windows: one window each
-            pooled = [y.mean(dim=(2, 3, 4), keepdim=True) for y in pooled]
-        return torch.cat(pooled, dim=1).permute(0, 2, 3, 4, 1)
+        return pool_pathways(maps, self.pool_sizes).permute(0, 2, 3, 4, 1)
 
 
 class X3DHead(Classifier):
@@ -139,3 +141,11 @@ def pool(x: Tensor, size: Size3) -> Tensor:
     """
     kernel = tuple(min(k, s) for k, s in zip(size, x.shape[2:], strict=True))
     return F.avg_pool3d(x, kernel, stride=1)
+
+
+def pool_pathways(maps: Sequence[Tensor], sizes: Sequence[Size3]) -> Tensor:
+    """``(B, C_p, T_p, H, W)`` per pathway, pooled -> ``(B, sum of C_p, T', H', W')``."""
+    pooled = [pool(y, size) for y, size in zip(maps, sizes, strict=True)]
+    if len({y.shape[2:] for y in pooled}) > 1:  # unlike numbers of windows: one window each
+        pooled = [y.mean(dim=(2, 3, 4), keepdim=True) for y in pooled]
+    return torch.cat(pooled, dim=1)

@@ -1,38 +1,24 @@
-"""torchvision's image ResNets as backbones, and the files their weights come from."""
+"""The files that weights of image networks come from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slowfast.utils import vision
+from slowfast.utils.download import DownloadError, cached_path, download
 from slowfast.utils.errors import UserError
 from slowfast.utils.optional import require
 
-DEPTHS = (18, 34, 50, 101, 152)
 IMAGENET = "imagenet"
 
 
 class PretrainedError(UserError, RuntimeError):
     """Weights that were asked for are not there, not readable, or do not fit."""
-
-
-def resnet2d(depth: int) -> tuple[nn.Module, int]:
-    """A ResNet without its classifier and the width of its output.
-
-    Frames ``(B, 3, H, W)`` -> features ``(B, num_features)``. Fresh weights; module names are
-    torchvision's.
-    """
-    if depth not in DEPTHS:
-        raise ValueError(f"RESNET.DEPTH is {depth}: image backbones have one of {DEPTHS}")
-    backbone = getattr(_models(), f"resnet{depth}")()
-    num_features = backbone.fc.in_features
-    backbone.fc = nn.Identity()
-    return backbone, num_features
 
 
 def load_resnet2d(part: nn.Module, source: str, *, depth: int) -> None:
@@ -65,9 +51,24 @@ def load_resnet2d(part: nn.Module, source: str, *, depth: int) -> None:
 
 def read_resnet2d(source: str, *, depth: int) -> dict[str, Tensor]:
     """The tensors behind ``source``, see :func:`load_resnet2d`, under torchvision's names."""
+    return read_image_weights(source, f"resnet{depth}")
+
+
+def read_image_weights(source: str, architecture: str) -> dict[str, Tensor]:
+    """The tensors behind ``source``, which may be ``"imagenet"``, a path or a URL.
+
+    Args:
+        source: see :func:`load_resnet2d`.
+        architecture: torchvision's name of the network that ``"imagenet"`` means.
+
+    Raises:
+        PretrainedError: the weights cannot be had.
+    """
     if source == IMAGENET:
-        source = _models().get_model_weights(f"resnet{depth}").DEFAULT.url
-    content = _download(source) if source.startswith(("http://", "https://")) else _read(source)
+        source = _models().get_model_weights(architecture).DEFAULT.url
+    if source.startswith(("http://", "https://")):
+        source = str(_download(source))
+    content = _read(source)
     for key in ("state_dict", "model_state", "model"):
         if isinstance(content.get(key), Mapping):
             content = content[key]
@@ -78,24 +79,23 @@ def read_resnet2d(source: str, *, depth: int) -> dict[str, Tensor]:
     }
 
 
-def _download(url: str) -> Mapping[str, Any]:
+def _download(url: str) -> Path:
+    """The file behind ``url``, in torch.hub's cache (``TORCH_HOME``)."""
+    folder = Path(torch.hub.get_dir(), "checkpoints")
     try:
-        content = torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", progress=False, weights_only=True
-        )
-    except OSError as error:  # URLError and HTTPError are OSErrors
+        return download(url, folder)
+    except DownloadError as error:
         raise PretrainedError(
-            f"{url} cannot be downloaded ({error}). On a machine with a network, fetch it; here "
-            "give its path instead (MODEL.PRETRAINED /path/to/weights.pth), or put it into "
-            f"{torch.hub.get_dir()}/checkpoints. MODEL.PRETRAINED '' starts from random weights"
+            f"{error}. On a machine with a network, fetch it; here give its path instead "
+            "(MODEL.PRETRAINED /path/to/weights.pth), or put it there as "
+            f"{cached_path(url, folder)}. MODEL.PRETRAINED '' starts from random weights"
         ) from error
-    return cast("Mapping[str, Any]", content)
 
 
 def _read(path: str) -> Mapping[str, Any]:
     if not Path(path).is_file():
         raise PretrainedError(
-            f"MODEL.PRETRAINED {path}: no such file. Give a state dict of torchvision's ResNet, a "
+            f"MODEL.PRETRAINED {path}: no such file. Give a state dict of torchvision's, a "
             f"URL, or {IMAGENET!r} to download it; '' starts from random weights"
         )
     try:
