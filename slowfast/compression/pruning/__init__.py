@@ -1,0 +1,1 @@
+"""Structured pruning: whole channels go, and everything that reads or gives them."""

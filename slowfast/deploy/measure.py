@@ -1,0 +1,106 @@
+"""How long models take, in the runtime they will be used in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from slowfast.deploy.export.graph import ExportInfo, build_export_info
+from slowfast.deploy.latency import describe_machine, time_interleaved
+from slowfast.engine.build import Placement, build_placement, place
+from slowfast.models.base import ClipModel
+from slowfast.models.profile import build_model_inputs
+from slowfast.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+Latency = Callable[[Mapping[str, ClipModel]], dict[str, dict[str, float]]]
+"""Models by name -> ``p50_ms``, ``p90_ms``, ``iqr_ms`` and ``runs`` of each, timed by turns."""
+
+Run = Callable[[], object]
+RUNTIMES = ("eager", "onnxruntime", "openvino")
+
+
+def build_latency(cfg: CfgNode, runtime: str = "eager") -> Latency:
+    """Times one clip of the test crop.
+
+    ``eager`` on the device and in the memory layout of the run, the others on the CPU, all in full
+    precision. Repetitions: ``BENCHMARK.WARMUP`` and ``BENCHMARK.STEPS``.
+
+    A model given again under the same name is not exported again; it must not have changed.
+
+    Args:
+        cfg: the config.
+        runtime: one of ``RUNTIMES``.
+
+    Raises:
+        UserError: no such runtime.
+    """
+    if runtime not in RUNTIMES:
+        raise UserError(f"there is no runtime {runtime!r}: give one of {', '.join(RUNTIMES)}")
+    placement = build_placement(cfg)
+    shapes = build_model_inputs(cfg, cfg.DATA.TEST_CROP_SIZE)
+    clips = [torch.rand(*shape) for shape in shapes]
+
+    def prepare(model: ClipModel) -> Run:
+        if runtime == "eager":
+            return _eager(model, clips, placement)
+        with tempfile.TemporaryDirectory() as folder:
+            return _exported(model, clips, build_export_info(cfg, model), runtime, Path(folder))
+
+    ready: dict[str, tuple[ClipModel, Run]] = {}  # of the call before: exporting takes seconds
+
+    def measure(models: Mapping[str, ClipModel]) -> dict[str, dict[str, float]]:
+        for name, model in models.items():
+            if name not in ready or ready[name][0] is not model:
+                ready[name] = model, prepare(model)
+        timings = time_interleaved(
+            {name: ready[name][1] for name in models},
+            warmup=cfg.BENCHMARK.WARMUP,
+            repeats=cfg.BENCHMARK.STEPS,
+            device=placement.device if runtime == "eager" else "cpu",
+        )
+        return {name: timing.as_dict() for name, timing in timings.items()}
+
+    return measure
+
+
+def build_machine(cfg: CfgNode, runtime: str = "eager") -> dict[str, Any]:
+    """What the numbers of :func:`build_latency` depend on."""
+    device = build_placement(cfg).device if runtime == "eager" else "cpu"
+    return {"runtime": runtime, **describe_machine(device)}
+
+
+def _eager(model: ClipModel, clips: Sequence[Tensor], placement: Placement) -> Run:
+    place(model, placement).eval()
+    inputs = [
+        clip.to(placement.device).contiguous(memory_format=placement.memory_format)
+        for clip in clips
+    ]
+
+    @torch.inference_mode()
+    def run() -> object:
+        return model.predict(inputs)
+
+    return run
+
+
+def _exported(
+    model: ClipModel, clips: Sequence[Tensor], info: ExportInfo, runtime: str, folder: Path
+) -> Run:
+    from slowfast.deploy.export.onnx import export_onnx
+    from slowfast.deploy.export.openvino import export_openvino
+    from slowfast.deploy.runtime import open_run
+
+    file = export_onnx(model, folder / "model.onnx", info)
+    if runtime == "openvino":
+        file = export_openvino(file, folder / "model.xml")
+    arrays = [clip.numpy() for clip in clips]
+    run = open_run(file, info)
+    return lambda: run(arrays)
