@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -29,10 +30,16 @@ class ClipModel(nn.Module):
     Attributes:
         num_features: width of what :meth:`forward_features` returns.
         head_act: how :meth:`predict` turns logits into scores, one of ``ACTIVATIONS``.
+        is_pruned: whether layers are narrower than the config says; a checkpoint of the model
+            then carries the table of its widths.
+        fixed_widths: name patterns (as of files) of layers that must keep the number of channels
+            they give because the code around them counts on it, e.g. to split it into heads.
     """
 
     num_features: int
     head_act: str = "softmax"
+    is_pruned: bool = False
+    fixed_widths: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod

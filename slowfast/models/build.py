@@ -22,7 +22,16 @@ MODELS: Registry[type[ClipModel]] = Registry(
         "ResNet": "slowfast.models.resnet3d:ResNet3D",
         "X3D": "slowfast.models.x3d:X3D",
         "MobileNet": "slowfast.models.mobilenet3d:MobileNet3D",
+        "ResNetLSTM": "slowfast.models.resnet_lstm:ResNetLSTM",
+        "IMFE": "slowfast.models.imfe:IMFE",
+        "MobileNetV3": "slowfast.models.mobilenetv3:MobileNetV3",
         "TinyNet": "slowfast.models.tiny:TinyNet",
+        "PTVResNet": "slowfast.models.ptv.convolutional:PTVResNet",
+        "PTVSlowFast": "slowfast.models.ptv.convolutional:PTVSlowFast",
+        "PTVX3D": "slowfast.models.ptv.convolutional:PTVX3D",
+        "PTVCSN": "slowfast.models.ptv.convolutional:PTVCSN",
+        "PTVR2plus1D": "slowfast.models.ptv.convolutional:PTVR2plus1D",
+        "PTVMViT": "slowfast.models.ptv.mvit:PTVMViT",
     },
 )
 
@@ -144,6 +153,6 @@ def preferred_memory_format(model_name: str, device: torch.device | str) -> torc
         device: where the model runs.
     """
     kind = torch.device(device).type
-    if kind == "cpu" or (kind == "cuda" and model_name != "X3D"):
+    if kind == "cpu" or (kind == "cuda" and model_name not in ("X3D", "PTVX3D")):
         return torch.channels_last_3d
     return torch.contiguous_format

@@ -2,17 +2,16 @@
 
 Wang et al. 2025 (RT-HARE), https://doi.org/10.1145/3761795: six frames -> the 2048 numbers that a
 TSN computes from TV-L1 flow. Motion enters through correlations of consecutive frames only.
-Module names are those of https://github.com/rickywrq/RT-HARE; :func:`convert_published` drops
+Module names are those of https://github.com/rickywrq/RT-HARE; :mod:`slowfast.checkpoint` drops
 the 3.6 M parameters which that code builds, saves and never uses.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from slowfast.models.base import NumClasses, Preds, check_head_act
@@ -20,7 +19,7 @@ from slowfast.models.build import build_num_classes
 from slowfast.models.layers.correlation import contrast, correlate_all, correlate_local
 from slowfast.models.layers.frame_encoder import FrameEncoder, Widths
 from slowfast.models.layers.head import Classifier
-from slowfast.models.layers.resnet2d import resnet2d
+from slowfast.models.layers.image_resnet import ImageResNet
 from slowfast.models.pretrained import PretrainedModel
 from slowfast.models.windows import SlidingWindow
 
@@ -34,15 +33,9 @@ WIDTHS: dict[str, Widths] = {"all_pairs": (64, 96, 128, 256), "local": (32, 64, 
 PAIR_WIDTH = 128
 """Channels that a pair's correlations are compressed to."""
 
-UNUSED = (
-    "motion_encoder.convflow1.", "motion_encoder.convflow2.", "resnet.conv1.", "resnet.bn1.",
-    "resnet.layer1.", "resnet.layer2.", "resnet.fc.",
-)  # fmt: skip
-"""What published checkpoints hold beyond the network."""
-
 
 class IMFE(PretrainedModel):
-    """Frame encoder, correlations of the pairs, a few convolutions, the end of a ResNet-50.
+    """Frame encoder, correlations of the pairs, a few convolutions, the end of a ResNet.
 
     Two forms. ``all_pairs``, the published one, correlates every position of a frame with every
     one of the next: their number is the number of input channels of a convolution, so one input
@@ -58,6 +51,8 @@ class IMFE(PretrainedModel):
         correlation: one of ``CORRELATIONS``.
         radius: of the local window, in positions of 8 pixels.
         widths: of the frame encoder; ``None``: those of the form.
+        depth: of the ResNet whose last two stages are the end: 50 as published; 18 is small.
+        width: channels of its stem (which is not used): 64 as published.
         num_frames: frames of a clip.
         input_size: height and width in pixels; read by ``all_pairs`` only.
         dropout: before the classifier.
@@ -68,6 +63,8 @@ class IMFE(PretrainedModel):
         fc_std: standard deviation of the classifier's fresh weights.
     """
 
+    fixed_widths = ("feature_encoder.conv",)  # correlations are no channels of the maps
+
     def __init__(
         self,
         *,
@@ -75,6 +72,8 @@ class IMFE(PretrainedModel):
         correlation: str = "local",
         radius: int = 4,
         widths: Widths | None = None,
+        depth: int = 50,
+        width: int = 64,
         num_frames: int = 6,
         input_size: tuple[int, int] = (256, 344),
         dropout: float = 0.5,
@@ -99,8 +98,9 @@ class IMFE(PretrainedModel):
             self.correlation_norm = nn.BatchNorm2d(dim_in)
         self.compress_conv = nn.Conv2d(dim_in, PAIR_WIDTH, 3, padding=1)
         self.motion_encoder = motion_encoder((num_frames - 1) * PAIR_WIDTH)
-        self.mid_conv = nn.Conv2d(128, 512, 1)
-        self.resnet, self.num_features = resnet_end()
+        self.image_depth = depth
+        self.resnet, dim_mid, self.num_features = resnet_end(depth, width)
+        self.mid_conv = nn.Conv2d(128, dim_mid, 1)
         self.head = Classifier(dropout=dropout, detach=detach_head)
         self.head_act = check_head_act(head_act if num_classes is not None else "none")
         if num_classes is not None:
@@ -119,6 +119,8 @@ class IMFE(PretrainedModel):
             correlation=cfg.IMFE.CORRELATION,
             radius=cfg.IMFE.RADIUS,
             widths=tuple(cfg.IMFE.WIDTHS) or None,
+            depth=cfg.RESNET.DEPTH,
+            width=cfg.RESNET.WIDTH_PER_GROUP,
             num_frames=cfg.DATA.NUM_FRAMES,
             input_size=tuple(cfg.DATA.RESIZE) or (crop, crop),
             dropout=cfg.MODEL.DROPOUT_RATE,
@@ -165,6 +167,11 @@ class IMFE(PretrainedModel):
 
     def forward_features(self, clips: Sequence[Tensor]) -> Tensor:
         self.check_pretrained()
+        if clips[0].shape[2] != self.num_frames:
+            raise ValueError(
+                f"IMFE was built for {self.num_frames} frames (DATA.NUM_FRAMES), got clips of "
+                f"{clips[0].shape[2]}"
+            )
         frames = clips[0].transpose(1, 2)  # (B, T, 3, H, W)
         maps = self.frame_features(frames.flatten(0, 1))
         maps = maps.view(*frames.shape[:2], *maps.shape[1:])
@@ -175,27 +182,6 @@ class IMFE(PretrainedModel):
     def forward_head(self, features: Tensor) -> Preds:
         """Logits ``(B, num_classes)`` of every task; the features of a model without classes."""
         return self.head.classify(features) if self.classifiers else features
-
-    @torch.no_grad()
-    def extract(self, frames: Tensor, clips: Tensor, *, batch: int = 16) -> Tensor:
-        """Features of many clips of one video, each frame and pair computed once.
-
-        Args:
-            frames: ``(N, 3, H, W)``.
-            clips: ``(K, T)`` indices into ``frames``.
-            batch: frames, pairs or clips computed at a time.
-
-        Returns:
-            ``(K, 2048)``.
-        """
-        used, clips = torch.unique(clips, return_inverse=True)
-        maps = torch.cat([self.frame_features(frames[part]) for part in used.split(batch)])
-        couples = torch.stack([clips[:, :-1], clips[:, 1:]], dim=-1).flatten(0, 1)
-        couples, which = torch.unique(couples, dim=0, return_inverse=True)
-        parts = [part.unbind(1) for part in couples.split(batch)]
-        pairs = torch.cat([self.pair_features(maps[i], maps[j]) for i, j in parts])
-        windows = which.view(len(clips), -1).split(batch)
-        return torch.cat([self.window_features(pairs[part]) for part in windows])
 
 
 class PairWindow(SlidingWindow):
@@ -250,17 +236,10 @@ def motion_encoder(dim_in: int) -> nn.Sequential:
     return parts
 
 
-def resnet_end() -> tuple[nn.Sequential, int]:
-    """The last two stages of a ResNet-50 and the width of their output."""
-    resnet, num_features = resnet2d(50)
+def resnet_end(depth: int, width: int) -> tuple[nn.Sequential, int, int]:
+    """The last two stages of an image ResNet and the widths of their input and output."""
+    resnet = ImageResNet(depth, width)
     end = nn.Sequential()
     for name in ("layer3", "layer4"):
         end.add_module(name, resnet.get_submodule(name))
-    return end, num_features
-
-
-def convert_published(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """A published checkpoint, or its ``model``, -> the state dict of ``all_pairs``."""
-    state = checkpoint.get("model", checkpoint)
-    named = {name.removeprefix("module."): value for name, value in state.items()}
-    return {name: value for name, value in named.items() if not name.startswith(UNUSED)}
+    return end, resnet.num_features // 4, resnet.num_features

@@ -7,30 +7,29 @@ https://github.com/Just4Stan/epic_kitchens, whose 285 MiB of weights are those o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from slowfast.models.base import NumClasses, Preds, check_head_act
 from slowfast.models.build import build_num_classes
-from slowfast.models.layers.batchnorm2d import freeze_batchnorm2d
+from slowfast.models.layers.batchnorm import freeze_batchnorm
 from slowfast.models.layers.checkpointing import run_checkpointed
 from slowfast.models.layers.head import Classifier
-from slowfast.models.layers.resnet2d import resnet2d
+from slowfast.models.layers.image_resnet import STAGES, ImageResNet
 from slowfast.models.pretrained import PretrainedModel
 from slowfast.models.windows import SlidingWindow
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
-__all__ = ["ResNetLSTM", "SlidingWindow", "convert_published"]
+__all__ = ["ResNetLSTM", "SlidingWindow"]
 
 State = tuple[Tensor, Tensor]
 """``(h, c)`` of the LSTM, each ``(layers, B, hidden_size)``."""
 
 POOLS = ("mean", "last")
-RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class ResNetLSTM(PretrainedModel):
@@ -44,6 +43,7 @@ class ResNetLSTM(PretrainedModel):
     Args:
         num_classes: of the one task, or ``{task: classes}``.
         depth: of the ResNet: 18, 34, 50, 101 or 152 layers.
+        width: channels of its stem; 64, unless it is to be small.
         hidden_size: of the LSTM, per direction.
         num_layers: of the LSTM.
         bidirectional: read the clip backwards too.
@@ -66,6 +66,7 @@ class ResNetLSTM(PretrainedModel):
         *,
         num_classes: NumClasses,
         depth: int = 50,
+        width: int = 64,
         hidden_size: int = 1024,
         num_layers: int = 2,
         bidirectional: bool = True,
@@ -84,11 +85,11 @@ class ResNetLSTM(PretrainedModel):
         self.head_act = check_head_act(head_act)
         self.act_checkpoint = act_checkpoint
         self.image_depth = depth
-        self.backbone, frame_width = resnet2d(depth)
+        self.backbone = ImageResNet(depth, width)
         if frozen_bn:
-            freeze_batchnorm2d(self.backbone)
+            freeze_batchnorm(self.backbone)
         self.lstm = nn.LSTM(
-            frame_width,
+            self.backbone.num_features,
             hidden_size,
             num_layers,
             batch_first=True,
@@ -109,6 +110,7 @@ class ResNetLSTM(PretrainedModel):
         model = cls(
             num_classes=build_num_classes(cfg),
             depth=cfg.RESNET.DEPTH,
+            width=cfg.RESNET.WIDTH_PER_GROUP,
             hidden_size=cfg.LSTM.HIDDEN_SIZE,
             num_layers=cfg.LSTM.NUM_LAYERS,
             bidirectional=cfg.LSTM.BIDIRECTIONAL,
@@ -136,11 +138,10 @@ class ResNetLSTM(PretrainedModel):
         """``(B, 3, H, W)`` -> ``(B, width of the ResNet)``."""
         if not (self.act_checkpoint and self.training):
             return self.backbone(frames)
-        net = self.backbone
-        x = net.maxpool(net.relu(net.bn1(net.conv1(frames))))  # type: ignore[operator]
-        for stage in RESNET_STAGES:
-            x = run_checkpointed(getattr(net, stage), x)
-        return net.avgpool(x).flatten(1)  # type: ignore[operator]
+        x = self.backbone.stem(frames)
+        for stage in STAGES:
+            x = run_checkpointed(self.backbone.get_submodule(stage), x)
+        return x.mean(dim=(2, 3))
 
     def window_features(self, frames: Tensor) -> Tensor:
         """Frame features ``(B, T, width)`` -> ``(B, num_features)``."""
@@ -185,24 +186,3 @@ def check_pool(pool: str, *, bidirectional: bool) -> str:
             "last output has seen one frame only. Set LSTM.POOL mean, or LSTM.BIDIRECTIONAL False"
         )
     return pool
-
-
-def convert_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of the published project's checkpoints under this model's names.
-
-    Example:
-        >>> from torch import ones
-        >>> weights = {"temporal.bias_hh_l0": ones(1), "verb_head.bias": ones(1)}
-        >>> list(convert_published(weights))
-        ['lstm.bias_hh_l0', 'head.projection_verb.bias']
-    """
-    parts = {
-        "temporal": "lstm",
-        "verb_head": "head.projection_verb",
-        "noun_head": "head.projection_noun",
-    }
-    converted = {}
-    for name, value in state.items():
-        part, _, rest = name.removeprefix("module.").partition(".")
-        converted[f"{parts.get(part, part)}.{rest}"] = value
-    return converted

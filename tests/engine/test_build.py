@@ -10,10 +10,10 @@ from slowfast.engine.build import (
     build_optimizer,
     build_placed_model,
     build_placement,
-    build_schedule,
     build_trainer,
 )
 from slowfast.engine.run import build_training, build_view_counts
+from slowfast.engine.schedule import build_schedule
 from tests.engine import runs
 
 
@@ -29,6 +29,21 @@ def test_schedules(tmp_path):
     assert [build_schedule(steps)(e) for e in (0, 20, 29)] == pytest.approx([0.01, 0.001, 0.0001])
     scaled = runs.config(tmp_path, SOLVER__BASE_LR_SCALE_NUM_SHARDS=True, NUM_SHARDS=4)
     assert build_schedule(scaled)(0) == pytest.approx(4 * 0.05)
+
+
+def test_schedule_of_the_head_warmup(tmp_path):
+    """The recipe of x3d-rgb-mobilenet-v3-lgd-gc."""
+    cfg = runs.config(
+        tmp_path, SOLVER__BASE_LR=1e-3, SOLVER__MAX_EPOCH=65, SOLVER__HEAD_WARMUP_EPOCHS=5,
+        SOLVER__HEAD_WARMUP_LR_MULT=10, SOLVER__WARMUP_EPOCHS=5, SOLVER__WARMUP_CURVE="cosine",
+        SOLVER__WARMUP_START_LR=1e-5, SOLVER__COSINE_AFTER_WARMUP=True, SOLVER__COSINE_POWER=1.5,
+        SOLVER__COSINE_END_LR=1e-5,
+    )  # fmt: skip
+    lr_at = build_schedule(cfg)
+    assert [lr_at(e) for e in (0, 4.9, 5, 10, 65)] == pytest.approx([1e-2, 1e-2, 1e-5, 1e-3, 1e-5])
+    short = runs.config(tmp_path, SOLVER__MAX_EPOCH=5, SOLVER__HEAD_WARMUP_EPOCHS=5)
+    with pytest.raises(ValueError, match=r"MAX_EPOCH 5 must exceed .*HEAD_WARMUP_EPOCHS"):
+        build_schedule(short)
 
 
 def test_optimizer_takes_every_key(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from slowfast.datasets.base import UNLABELLED
 from slowfast.datasets.batch import Batch
 from slowfast.engine import BatchPreparation, MissingViews, evaluate, load_predictions
 from slowfast.engine.predictions import Predictions, metric_mode
@@ -145,17 +146,89 @@ def test_batches_are_prepared(tiny):
     assert seen == [(8, None), (4, None)] * 3 + [(6, None)]
 
 
+TASK_LABELS = {"verb": LABELS, "noun": LABELS % 3}
+
+
 def test_several_tasks():
+    """The action is the pair of verb and noun: ranked here by listing every product."""
     model = TinyNet(num_classes={"verb": 4, "noun": 3})
-    labels = {"verb": LABELS, "noun": LABELS % 3}
-    predictions = evaluate(model, loader(list(range(42)), 6, labels), num_views=VIEWS)
+    predictions = evaluate(model, loader(list(range(42)), 6, TASK_LABELS), num_views=VIEWS)
     metrics = predictions.metrics((1, 5))
-    both = (predictions.scores["verb"].argmax(1) == predictions.labels["verb"]) & (
-        predictions.scores["noun"].argmax(1) == predictions.labels["noun"]
-    )
-    assert metrics["top1_acc"] == pytest.approx(100 * both.mean())
+    verbs, nouns = (predictions.scores[task].astype(float) for task in ("verb", "noun"))
+    for k in (1, 5):
+        hits = []
+        for verb, noun, v, n in zip(verbs, nouns, *TASK_LABELS.values(), strict=True):
+            products = np.outer(verb, noun)
+            hits.append((products > products[v, n]).sum() < k)
+        assert metrics[f"action_top{k}_acc"] == pytest.approx(100 * np.mean(hits))
+        assert metrics[f"top{k}_err"] == pytest.approx(100 - metrics[f"action_top{k}_acc"])
     assert metrics["noun_top5_acc"] == 100.0
     assert metrics["verb_top1_err"] == pytest.approx(100 - metrics["verb_top1_acc"])
+
+
+def test_a_task_called_action_is_the_action():
+    model = TinyNet(num_classes={"action": 4, "verb": 3})
+    labels = {"action": LABELS, "verb": LABELS % 3}
+    predictions = evaluate(model, loader(list(range(42)), 6, labels), num_views=VIEWS)
+    right = predictions.scores["action"].argmax(1) == predictions.labels["action"]
+    metrics = predictions.metrics()
+    assert metrics["action_top1_acc"] == metrics["top1_acc"] == pytest.approx(100 * right.mean())
+    assert "action_mean_class_f1" in metrics
+
+
+def test_every_task_has_its_loss():
+    model = TinyNet(num_classes={"verb": 4, "noun": 3})
+    criterion = nn.CrossEntropyLoss()
+    predictions = evaluate(
+        model, loader(list(range(42)), 5, TASK_LABELS), num_views=VIEWS, criterion=criterion
+    )
+    with torch.no_grad():
+        logits = model.eval()([clips_of_all_views().flatten(0, 1)])
+    expected = {
+        task: criterion(logits[task], labels.repeat_interleave(VIEWS)).item()
+        for task, labels in TASK_LABELS.items()
+    }
+    metrics = predictions.metrics()
+    assert metrics["loss_verb"] == pytest.approx(expected["verb"], rel=1e-5)
+    assert metrics["loss_noun"] == pytest.approx(expected["noun"], rel=1e-5)
+    assert metrics["loss"] == pytest.approx(sum(expected.values()) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("tasks", [None, ("verb", "noun")])
+def test_videos_without_labels_are_scored_and_not_judged(tiny, tasks, tmp_path):
+    unknown = torch.full_like(LABELS, UNLABELLED)
+    labels = dict.fromkeys(tasks, unknown) if tasks else unknown
+    model = TinyNet(num_classes=dict.fromkeys(tasks, 4)) if tasks else tiny
+    predictions = evaluate(
+        model, loader(list(range(42)), 6, labels), num_views=VIEWS,
+        criterion=nn.CrossEntropyLoss(), names=NAMES,
+    )  # fmt: skip
+    assert predictions.labels == {}
+    assert predictions.metrics() == {}
+    files = predictions.save(tmp_path / "preds")
+    loaded = load_predictions(files[0])
+    assert loaded.labels == {}
+    for task, scores in predictions.scores.items():
+        np.testing.assert_array_equal(loaded.scores[task], scores)
+    assert json.loads(files[1].read_text())["per_class"] == {}
+
+
+@pytest.mark.parametrize("method", ["sum", "max"])
+@pytest.mark.parametrize("act", ["softmax", "sigmoid", "none"])
+def test_log_probabilities_rank_as_the_scores_do(tiny, act, method):
+    tiny.head_act = act
+    predictions = evaluate(tiny, loader(list(range(42)), 6), num_views=VIEWS, method=method)
+    logs, scores = predictions.log_probabilities("action"), predictions.scores["action"]
+    np.testing.assert_allclose(np.exp(logs).sum(1), 1)
+    assert (logs.argsort(1) == scores.argsort(1)).all()
+    ratios = scores if act == "none" else np.log(scores.astype(float))
+    np.testing.assert_allclose(logs - logs[:, :1], ratios - ratios[:, :1], atol=1e-6)
+
+
+def test_probabilities_that_float32_rounds_to_zero_stay_finite():
+    scores = np.array([[1.0, 0.0, 0.0]], np.float32)
+    predictions = Predictions({"action": scores}, {}, ["a"])
+    assert np.isfinite(predictions.log_probabilities("action")).all()
 
 
 def test_multi_label(tiny):
@@ -201,5 +274,5 @@ def test_confusion_and_metric_names(predictions):
     metrics = predictions.metrics((1, 5))
     assert metrics["top5_acc"] == 100.0
     assert metrics["mean_class_recall"] == pytest.approx(200 / 3)
-    assert {metric_mode(name) for name in ("top1_err", "loss", "verb_top5_err")} == {"min"}
+    assert {metric_mode(n) for n in ("top1_err", "loss", "loss_verb", "verb_top5_err")} == {"min"}
     assert {metric_mode(name) for name in ("map", "top1_acc", "mean_class_f1")} == {"max"}

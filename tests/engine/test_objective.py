@@ -72,6 +72,6 @@ def test_label_smoothing_is_of_class_ids_only():
 
 
 def test_unknown_loss():
-    assert len(LOSSES) == 5
-    with pytest.raises(ValueError, match=r"MODEL\.LOSS_FUNC is 'hinge'; known: bce"):
+    assert len(LOSSES) == 7
+    with pytest.raises(ValueError, match=r"MODEL\.LOSS_FUNC is 'hinge'; known: am_softmax, bce"):
         find_loss("hinge")

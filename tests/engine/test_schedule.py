@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from slowfast.engine.schedule import cosine, steps, warmup
+from slowfast.engine.schedule import cosine, head_warmup, steps, warmup
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,27 @@ def test_steps_that_make_no_sense(starts, factors):
 def test_warmup_longer_than_training():
     with pytest.raises(ValueError, match="MAX_EPOCH"):
         cosine(0.1, 5, start_epoch=5)
+
+
+def test_a_power_delays_the_fall():
+    lr_at = cosine(1.0, 65, 0.01, start_epoch=10, power=1.5)
+    assert (lr_at(10), lr_at(65)) == pytest.approx((1.0, 0.01))
+    for epoch in (20, 37.5, 60):
+        share = ((epoch - 10) / 55) ** 1.5
+        assert lr_at(epoch) == pytest.approx(0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+        assert lr_at(epoch) > cosine(1.0, 65, 0.01, start_epoch=10)(epoch)
+
+
+def test_head_then_cosine_warmup_then_steps():
+    """s3d-rgb-mobilenet-v3: 5 epochs of the head, 5 of warm-up, steps at 30 and 50."""
+    rising = warmup(
+        steps(1e-3, [0, 30, 50], [1, 0.1, 0.01]), 5, 1e-5, start_epoch=5, curve="cosine"
+    )
+    lr_at = head_warmup(rising, 5, 1e-2)
+    assert [lr_at(e) for e in (0, 4.99)] == [1e-2, 1e-2]
+    assert lr_at(5) == pytest.approx(1e-5)
+    assert lr_at(7.5) == pytest.approx((1e-5 + 1e-3) / 2)
+    assert lr_at(6.25) == pytest.approx(1e-5 + (1e-3 - 1e-5) * 0.5 * (1 - math.cos(math.pi / 4)))
+    assert [lr_at(e) for e in (10, 29.9, 30, 50, 64.9)] == pytest.approx(
+        [1e-3, 1e-3, 1e-4, 1e-5, 1e-5]
+    )

@@ -1,6 +1,9 @@
 """Which checkpoint a run begins with."""
 
 import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -9,6 +12,8 @@ from slowfast.checkpoint.io import CheckpointError, best_path, last_checkpoint, 
 from slowfast.engine import load_predictions
 from slowfast.engine.run import build_testing, build_training, run
 from slowfast.engine.weights import ConfigMismatchError, build_test_path
+from slowfast.models.layers.image_resnet import ImageResNet
+from slowfast.models.layers.resnet2d import PretrainedError
 from tests.engine import runs
 
 
@@ -119,3 +124,77 @@ def test_the_whole_network_of_tasks(tmp_path):
     metrics = run(cfg)
     assert {"verb_top1_err", "noun_top5_acc", "top1_acc", "val_loss"} <= set(metrics)
     assert list((tmp_path / "runs-kinetics").iterdir())
+
+
+LSTM = {
+    "MODEL__MODEL_NAME": "ResNetLSTM", "MODEL__ARCH": "resnet_lstm", "RESNET__DEPTH": 18,
+    "LSTM__HIDDEN_SIZE": 4, "LSTM__NUM_LAYERS": 1, "SOLVER__MAX_EPOCH": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def image_weights(tmp_path):
+    """A file of ResNet-18 weights, told from fresh ones by their values."""
+    state = ImageResNet(18).state_dict()
+    state["conv1.weight"] = torch.full_like(state["conv1.weight"], 0.25)
+    torch.save(state, tmp_path / "resnet18.pth")
+    return tmp_path / "resnet18.pth"
+
+
+@pytest.fixture
+def url(image_weights):
+    """The same over http."""
+    handler = partial(QuietHandler, directory=str(image_weights.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/{image_weights.name}"
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("where", ["file", "url"])
+def test_image_weights_are_loaded_before_training(
+    image_weights, url, tmp_path, caplog, monkeypatch, where
+):
+    caplog.set_level("INFO")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    source = url if where == "url" else str(image_weights)
+    training = build_training(runs.config(tmp_path / "new", MODEL__PRETRAINED=source, **LSTM))
+    model = training.trainer.objective.model
+    assert (model.backbone.conv1.weight == 0.25).all()
+    assert f"image weights: {source}" in caplog.text
+    kept = list((tmp_path / "hub").rglob("*.pth"))
+    assert len(kept) == (where == "url")
+
+
+def test_a_resumed_training_needs_no_image_weights(image_weights, tmp_path):
+    cfg = runs.config(tmp_path / "new", MODEL__PRETRAINED=str(image_weights), **LSTM)
+    build_training(cfg).run()
+    image_weights.unlink()
+    more = runs.config(
+        tmp_path / "new", MODEL__PRETRAINED=str(image_weights), **LSTM | {"SOLVER__MAX_EPOCH": 2}
+    )
+    training = build_training(more)
+    assert training.start_epoch == 1
+    training.run()
+
+
+def test_a_checkpoint_takes_the_place_of_image_weights(image_weights, tmp_path):
+    build_training(runs.config(tmp_path / "old", **LSTM)).run()
+    checkpoint = last_checkpoint(tmp_path / "old")
+    missing = str(tmp_path / "missing.pth")
+    cfg = runs.config(
+        tmp_path / "new",
+        MODEL__PRETRAINED=missing,
+        TRAIN__CHECKPOINT_FILE_PATH=checkpoint,
+        **LSTM,
+    )
+    assert not build_training(cfg).trainer.objective.model.pending
+    with pytest.raises(PretrainedError, match=r"missing.pth: no such file"):
+        build_training(runs.config(tmp_path / "other", MODEL__PRETRAINED=missing, **LSTM))

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from slowfast.models.imfe import IMFE
+from slowfast.models.mobilenetv3 import MobileNetV3
 from slowfast.models.resnet3d import ResNet3D
+from slowfast.models.resnet_lstm import ResNetLSTM
 from slowfast.models.slowfast import SlowFast
 from slowfast.models.tiny import TinyNet
 from slowfast.models.x3d import X3D
@@ -22,6 +25,11 @@ SMALL = {
         **{"arch": "i3d", "depth": 18, "width": 8, "num_frames": 4, "crop_size": 64} | kw
     ),
     "X3D": lambda **kw: X3D(**{"depth_factor": 1.0, "num_frames": 4, "crop_size": 64} | kw),
+    "ResNetLSTM": lambda **kw: ResNetLSTM(
+        **{"depth": 18, "hidden_size": 8, "lstm_dropout": 0.0} | kw
+    ),
+    "IMFE": lambda **kw: IMFE(**{"depth": 18, "widths": (8, 8, 12, 16), "num_frames": 4} | kw),
+    "MobileNetV3": lambda **kw: MobileNetV3(**{"width_mult": 0.35} | kw),
     "TinyNet": lambda **kw: TinyNet(**kw),
 }
 

@@ -9,11 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from slowfast.config import get_cfg, load_cfg
+from slowfast.checkpoint.convert import read_weights
+from slowfast.checkpoint.match import load_strict
+from slowfast.config import load_cfg
 from slowfast.deploy.profile import count_macs, count_parameters
-from slowfast.models.imfe import IMFE, WIDTHS, PairWindow, convert_published
+from slowfast.models.imfe import IMFE, WIDTHS, PairWindow
 from slowfast.models.layers.correlation import contrast, correlate_all, correlate_local
 from slowfast.models.layers.frame_encoder import FrameEncoder
+from slowfast.models.windows import CachedWindows
 from slowfast.utils import vision
 from slowfast.utils.optional import require
 
@@ -107,10 +110,11 @@ def test_published_parameters_and_macs(published_state):
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_published_checkpoint_gives_the_published_features(published_state):
+def test_published_checkpoint_gives_the_published_features(published_state, tmp_path):
     model = IMFE(correlation="all_pairs").eval()
     saved = {f"module.{name}": value for name, value in published_state.state_dict().items()}
-    model.load_state_dict(convert_published({"epoch": 8, "model": saved}), strict=True)
+    torch.save({"epoch": 8, "model": saved, "scaler": {}}, tmp_path / "checkpoint-8.pt")
+    load_strict(model, read_weights(tmp_path / "checkpoint-8.pt", model=model))
     clip = torch.randn(PUBLISHED)
     expected = published_forward(published_state, clip)
     assert expected.shape == (1, 2048)
@@ -321,18 +325,26 @@ class Part(nn.Module):
 
 @pytest.mark.parametrize("batch", [2, 16])
 @torch.no_grad()
-def test_extracting_a_video_equals_clip_by_clip(model, batch):
+def test_features_of_a_video_equal_those_clip_by_clip(model, batch):
     frames = frames_of(9, batch=1)
-    clips = torch.tensor([[0, 0, 1, 2], [1, 2, 3, 4], [5, 6, 7, 8], [2, 3, 4, 5]])
+    clips = [[0, 0, 1, 2], [1, 2, 3, 4], [2, 3, 4, 5], [5, 6, 7, 8]]
     expected = torch.cat([model(as_clip(frames[clip])) for clip in clips])
-    torch.testing.assert_close(model.extract(frames[:, 0], clips, batch=batch), expected, **CLOSE)
+    features = CachedWindows(model, lambda numbers: frames[numbers, 0], batch=batch)
+    torch.testing.assert_close(features(clips), expected, **CLOSE)
+    features = CachedWindows(model, lambda numbers: frames[numbers, 0], batch=batch)
+    found = torch.cat([features(clips[:1]), features(clips[1:3]), features(clips[3:])])
+    torch.testing.assert_close(found, expected, **CLOSE)
 
 
-def test_extracting_computes_a_shared_frame_once(model):
-    calls = []
-    model.feature_encoder.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
-    model.extract(frames_of(9, batch=1)[:, 0], torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]]))
-    assert calls == [5]
+def test_frames_and_pairs_shared_by_clips_are_computed_once(model):
+    frames, calls = frames_of(9, batch=1), []
+    for part in (model.feature_encoder, model.compress_conv):
+        part.register_forward_hook(lambda module, _, out: calls.append((type(module), len(out))))
+    features = CachedWindows(model, lambda numbers: frames[numbers, 0])
+    features([[0, 1, 2, 3], [1, 2, 3, 4]])
+    features([[2, 3, 4, 5]])
+    assert calls == [(FrameEncoder, 5), (nn.Conv2d, 4), (FrameEncoder, 1), (nn.Conv2d, 1)]
+    assert min(features._frames) == 2  # older ones are forgotten
 
 
 # Configs
@@ -342,8 +354,6 @@ def test_extracting_computes_a_shared_frame_once(model):
     ("name", "parameters"), [("IMFE_6x1", 25_612_128), ("IMFE_LOCAL_6x1", 23_548_930)]
 )
 def test_shipped_configs(name, parameters):
-    if "IMFE" not in get_cfg():
-        pytest.skip("the config tree has no node IMFE")
     cfg = load_cfg(CONFIGS / f"{name}.yaml")
     with torch.device("meta"):
         model = IMFE.from_cfg(cfg)
@@ -352,8 +362,6 @@ def test_shipped_configs(name, parameters):
 
 
 def test_rates_of_the_shipped_configs_are_the_published_decay():
-    if "IMFE" not in get_cfg():
-        pytest.skip("the config tree has no node IMFE")
     solver = load_cfg(CONFIGS / "IMFE_6x1.yaml").SOLVER
     rates = dict(zip(solver.STEPS, solver.LRS, strict=True))
     assert len(rates) == 5 * solver.MAX_EPOCH

@@ -2,17 +2,24 @@
 
 import copy
 import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from slowfast.config import get_cfg, load_cfg
+from slowfast.checkpoint.convert import read_weights
+from slowfast.checkpoint.match import load_strict
+from slowfast.config import load_cfg
 from slowfast.deploy.profile import count_macs, count_parameters
-from slowfast.models.layers.batchnorm2d import FrozenBatchNorm2d
-from slowfast.models.layers.resnet2d import PretrainedError, resnet2d
-from slowfast.models.resnet_lstm import ResNetLSTM, SlidingWindow, convert_published
+from slowfast.models.layers.batchnorm import FrozenBatchNorm2d
+from slowfast.models.layers.image_resnet import BLOCKS, ImageResNet
+from slowfast.models.layers.resnet2d import PretrainedError
+from slowfast.models.resnet_lstm import ResNetLSTM, SlidingWindow
+from slowfast.models.windows import CachedWindows
+from slowfast.utils import vision
+from slowfast.utils.optional import require
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "EPIC-KITCHENS"
 EPIC = {"verb": 97, "noun": 300}
@@ -37,8 +44,10 @@ def as_clip(frames):
 @pytest.fixture
 def weights(tmp_path):
     """A file of ResNet-18 weights, told from fresh ones by their values."""
-    backbone, _ = resnet2d(18)
-    state = backbone.state_dict() | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.ones(9)}
+    state = ImageResNet(18).state_dict() | {
+        "fc.weight": torch.zeros(1000, 512),
+        "fc.bias": torch.ones(9),
+    }
     state["conv1.weight"] = torch.full_like(state["conv1.weight"], 0.25)
     torch.save(state, tmp_path / "resnet18.pth")
     return tmp_path / "resnet18.pth"
@@ -89,8 +98,6 @@ class Part(nn.Module):
 
 @pytest.mark.parametrize("num_frames", [16, 32])
 def test_shipped_configs(num_frames):
-    if "LSTM" not in get_cfg():
-        pytest.skip("the config tree has no node LSTM")
     cfg = load_cfg(CONFIGS / f"RESNET50_LSTM_{num_frames}.yaml")
     with torch.device("meta"):
         model = ResNetLSTM.from_cfg(cfg)
@@ -101,16 +108,32 @@ def test_shipped_configs(num_frames):
     assert isinstance(model.backbone.bn1, FrozenBatchNorm2d)
 
 
-def test_published_checkpoint_layout_loads():
+def test_shipped_stream_config_runs_frame_by_frame():
+    cfg = load_cfg(CONFIGS / "RESNET50_LSTM_STREAM.yaml")
+    with torch.device("meta"):
+        model = ResNetLSTM.from_cfg(cfg)
+        logits, _ = model.eval().step(torch.empty(1, 3, 224, 224))
+    assert {task: value.shape[1] for task, value in logits.items()} == EPIC
+    assert count_parameters(model) == 44_902_861
+
+
+@pytest.mark.parametrize("place", ["", "1."])
+def test_published_checkpoint_layout_loads(tmp_path, place):
     model = tiny(TASKS)
-    names = {"lstm": "temporal", "head.projection_verb": "verb_head"}
-    names["head.projection_noun"] = "noun_head"
+    names = {
+        "lstm.": "temporal.",
+        "head.projection_verb.": f"verb_head.{place}",
+        "head.projection_noun.": f"noun_head.{place}",
+    }
     published = {}
     for name, value in model.state_dict().items():
-        prefix = next((ours for ours in names if name.startswith(f"{ours}.")), None)
-        new = name if prefix is None else names[prefix] + name.removeprefix(prefix)
-        published[new] = value + 1 if value.is_floating_point() else value
-    tiny(TASKS).load_state_dict(convert_published(published), strict=True)
+        ours = next((prefix for prefix in names if name.startswith(prefix)), None)
+        new = name if ours is None else names[ours] + name.removeprefix(ours)
+        published[f"module.{new}"] = value
+    torch.save({"model_state": published, "epoch": 3}, tmp_path / "best_model.pth")
+    other = tiny(TASKS)
+    load_strict(other, read_weights(tmp_path / "best_model.pth", model=other))
+    torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
 # Form
@@ -135,13 +158,33 @@ def test_each_frame_goes_through_the_image_network_by_itself():
     torch.testing.assert_close(model(as_clip(frames)), expected, **CLOSE)
 
 
-def test_backbone_is_torchvisions():
-    backbone, width = resnet2d(18)
-    assert width == 512
-    assert "layer4.1.bn2.running_var" in backbone.state_dict()
-    assert not any(name.startswith("fc") for name in backbone.state_dict())
+@pytest.mark.parametrize("depth", BLOCKS)
+def test_backbone_has_torchvisions_parameters(depth):
+    vision.functional()
+    models = require("torchvision.models", extra="video")
+    with torch.device("meta"):
+        theirs, ours = getattr(models, f"resnet{depth}")(), ImageResNet(depth)
+    shapes = {k: v.shape for k, v in theirs.state_dict().items() if not k.startswith("fc.")}
+    assert {k: v.shape for k, v in ours.state_dict().items()} == shapes
+    assert ours.num_features == theirs.fc.in_features
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_backbone_is_torchvisions(depth):
+    vision.functional()
+    theirs = getattr(require("torchvision.models", extra="video"), f"resnet{depth}")()
+    theirs.fc = nn.Identity()
+    ours, frames = ImageResNet(depth), torch.randn(2, 3, 70, 64)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    for training in (True, False):  # also the running statistics that the first pass leaves
+        torch.testing.assert_close(
+            ours.train(training)(frames), theirs.train(training)(frames), **CLOSE
+        )
+
+
+def test_unknown_depth_is_named():
     with pytest.raises(ValueError, match=r"RESNET.DEPTH is 20"):
-        resnet2d(20)
+        ImageResNet(20)
 
 
 def test_activation_checkpointing_changes_no_gradient():
@@ -214,16 +257,19 @@ def test_weights_of_another_depth_do_not_fit(weights):
         ResNetLSTM(num_classes=4, depth=34, hidden_size=8, pretrained=str(weights))
 
 
-def test_no_network_is_said_with_the_way_around_it(monkeypatch):
+def test_no_network_is_said_with_the_way_around_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     asked = []
 
     def refuse(url, **options):
         asked.append(url)
         raise urllib.error.URLError("no network")
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
     for source in ("imagenet", "https://example.org/weights.pth"):
-        with pytest.raises(PretrainedError, match=r"cannot be downloaded.*give its path"):
+        with pytest.raises(
+            PretrainedError, match=r"cannot be downloaded.*no network.*give its path.*checkpoints/"
+        ):
             tiny(pretrained=source)
     assert "resnet18" in asked[0]
     assert asked[1] == "https://example.org/weights.pth"
@@ -274,6 +320,18 @@ def test_window_runs_the_image_network_once_per_frame():
     for frame in stream():
         window.push(frame[0])  # (3, H, W)
     assert calls == [1] * 7
+
+
+@torch.no_grad()
+def test_features_of_a_video_equal_those_clip_by_clip():
+    model, frames, calls = tiny().eval(), stream(), []
+    model.backbone.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+    features = CachedWindows(model, lambda numbers: frames[numbers, 0], batch=4)
+    windows = [[0, 0, 1], [0, 1, 2], [2, 3, 4], [4, 5, 6]]
+    found = torch.cat([features(windows[:2]), features(windows[2:])])
+    assert sum(calls) == 7
+    expected = [model.forward_features(as_clip(frames[window][:, :1])) for window in windows]
+    torch.testing.assert_close(found, torch.cat(expected), **CLOSE)
 
 
 def test_a_reset_window_starts_anew():
