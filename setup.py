@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "video": ["opencv-python-headless>=4.10", "torchcodec==0.13.0"],  # other decoding backends
     "prune": ["torch-pruning==1.6.1"],
+    "pytorchvideo": ["pytorchvideo==0.1.5"],  # MODEL.MODEL_NAME PTV...
     "deploy": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22", "openvino>=2025.2"],
     "dev": [
         "pytest==9.2.0",
@@ -22,6 +23,11 @@ EXTRAS = {
         "fvcore==0.1.5.post20221221",
         "scikit-learn==1.9.1",
         "opencv-python-headless==5.0.0.93",
+        # Exported models are run and compared.
+        "onnx==1.23.2",
+        "onnxscript==0.7.2",
+        "onnxruntime==1.31.1",
+        "openvino==2026.4.1",
     ],
 }
 

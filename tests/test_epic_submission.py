@@ -189,7 +189,7 @@ def test_report_keeps_the_order_of_the_file(annotations, monkeypatch):
     shuffled = results.in_order(results.narration_id[::-1])
     seen = []
     monkeypatch.setattr(
-        "slowfast.reports.epic_submission.epic_accuracies",
+        "slowfast.engine.epic.epic_accuracies",
         lambda verb_scores, *_, **truth: seen.append((verb_scores, truth)) or {},
     )
     validation_report(shuffled, annotations)

@@ -30,7 +30,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--config", type=Path, default=SYNTHETIC_CONFIG, help="YAML (default: %(default)s)")
-    add("--data_dir", type=Path, help="your dataset; without it a synthetic one is written")
+    add(
+        "--data_dir",
+        type=Path,
+        help="your dataset; without it a synthetic one is written, "
+        "in the layout that the config's TRAIN.DATASET reads",
+    )
     add("--num_clips", type=int, default=3000, help="of the synthetic dataset (%(default)s)")
     add("--output_dir", type=Path, default=Path("runs/pipeline"), help="(default: %(default)s)")
     add("--stages", nargs="+", metavar="STAGE", help="only these: data train test benchmark")
@@ -38,6 +43,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--dry_run", action="store_true", help="only show the commands that would run")
     add("--traceback", action="store_true", help="show errors in full")
     return parse_with_overrides(argv, parser)
+
+
+def synthetic_layout(args: argparse.Namespace) -> tuple[str, bool]:
+    """What the config's dataset reads, and whether its videos are files rather than images."""
+    from slowfast.datasets.synthetic import find_layout, layout_of_dataset
+
+    layout = layout_of_dataset(load_cfg([args.config], args.opts).TRAIN.DATASET)
+    return layout, find_layout(layout).writes_files
 
 
 def pipeline_stages(args: argparse.Namespace) -> list[Stage]:
@@ -49,7 +62,8 @@ def pipeline_stages(args: argparse.Namespace) -> list[Stage]:
         raise StageError(f"--data_dir {data} is not a folder")
     best = out / "train/checkpoints/best.pyth"
     overrides = ["DATA.PATH_TO_DATA_DIR", str(data)]
-    if made:  # short clips, seen in every epoch: decoded once
+    layout, written = synthetic_layout(args) if made else ("", False)
+    if written:  # short clips, seen in every epoch: decoded once
         overrides += ["DATA.CACHE_DIR", str(out / "cache")]
     overrides += args.opts
     cfg = load_cfg([args.config], overrides).dump()
@@ -59,8 +73,8 @@ def pipeline_stages(args: argparse.Namespace) -> list[Stage]:
         command = [sys.executable, str(TOOLS / script), *map(str, words)]
         return Stage(name, command, out / name, **options)  # type: ignore[arg-type]
 
-    words = ["--output_dir", data, "--num_clips", args.num_clips]
-    first = [stage("data", "make_synthetic.py", *words, outputs=[data / "train.csv"])]
+    words = ["--layout", layout, "--output_dir", data, "--num_clips", args.num_clips]
+    first = [stage("data", "make_synthetic.py", *words, outputs=[data / "manifest.json"])]
     seen = cfg if made else cfg + describe_files(data.glob("*.csv"))
     return (first if made else []) + [
         stage("train", "run_net.py", *common, out / "train", "TEST.ENABLE", False,

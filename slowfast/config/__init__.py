@@ -3,7 +3,13 @@
 from slowfast.config.check import num_pathways
 from slowfast.config.cli import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.config.keys import ConfigError
-from slowfast.config.load import cfg_from_yaml, diff_cfg, load_cfg, read_foreign_cfg
+from slowfast.config.load import (
+    cfg_from_yaml,
+    change_cfg,
+    diff_cfg,
+    load_cfg,
+    read_foreign_cfg,
+)
 from slowfast.config.tree import all_keys, describe, get_cfg
 
 __all__ = [
@@ -11,6 +17,7 @@ __all__ = [
     "add_cfg_arguments",
     "all_keys",
     "cfg_from_yaml",
+    "change_cfg",
     "describe",
     "diff_cfg",
     "get_cfg",

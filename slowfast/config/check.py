@@ -133,6 +133,12 @@ def _data(cfg: CfgNode) -> None:
         f"DATA.TRAIN_JITTER_SCALES {scales} can scale the short side below DATA.TRAIN_CROP_SIZE "
         f"{crop}: there would be nothing to crop from; raise the scales or lower the crop",
     )
+    _require(
+        len(cfg.DATA.RESIZE) in (0, 2)
+        and not (cfg.DATA.RESIZE and cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE),
+        f"DATA.RESIZE {cfg.DATA.RESIZE} must be [height, width] of whole frames, without "
+        f"DATA.TRAIN_JITTER_SCALES_RELATIVE {cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE}; or empty",
+    )
     for leaf in ("MEAN", "STD"):
         _require(
             len(cfg.DATA[leaf]) == cfg.DATA.INPUT_CHANNEL_NUM[0],
@@ -150,7 +156,10 @@ def _range(name: str, value: list[Any]) -> None:
 def _test_crop(cfg: CfgNode) -> None:
     crop, scales = cfg.DATA.TEST_CROP_SIZE, cfg.DATA.TRAIN_JITTER_SCALES
     _require(
-        not cfg.TEST.ENABLE or cfg.TEST.NUM_SPATIAL_CROPS > 1 or scales[0] >= crop,
+        not cfg.TEST.ENABLE
+        or cfg.TEST.NUM_SPATIAL_CROPS > 1
+        or scales[0] >= crop
+        or bool(cfg.DATA.RESIZE),
         f"DATA.TEST_CROP_SIZE {crop} is larger than the short side of a single centre crop, "
         f"DATA.TRAIN_JITTER_SCALES[0] = {scales[0]} (TEST.NUM_SPATIAL_CROPS 1); raise the scale or "
         "lower the crop",
@@ -216,11 +225,64 @@ def _processes(cfg: CfgNode) -> None:
     )
 
 
+def _metric_learning(cfg: CfgNode) -> None:
+    if cfg.MODEL.LOSS_FUNC == "am_softmax":
+        _require(
+            not cfg.DATA.MULTI_LABEL and not cfg.MODEL.LABEL_SMOOTHING,
+            "MODEL.LOSS_FUNC am_softmax takes one sharp label: set DATA.MULTI_LABEL False and "
+            "MODEL.LABEL_SMOOTHING 0 (AM_SOFTMAX.ENTROPY_WEIGHT is its smoothing)",
+        )
+    sampling = cfg.DATA.SAMPLING_MODE
+    _require(
+        not cfg.TRAIN.SAMPLE_FILTER.ENABLE or sampling == "stride",
+        f"TRAIN.SAMPLE_FILTER.ENABLE True chooses where a clip starts, DATA.SAMPLING_MODE "
+        f"{sampling} spans the whole video; set it to stride",
+    )
+    _require(
+        not cfg.TRAIN.SAMPLE_FILTER.ENABLE or not cfg.DATA.MULTI_LABEL,
+        "TRAIN.SAMPLE_FILTER.ENABLE True judges predictions of one label, DATA.MULTI_LABEL True "
+        "has several; set one of them False",
+    )
+    epochs, all_epochs = cfg.SOLVER.HEAD_WARMUP_EPOCHS, cfg.SOLVER.MAX_EPOCH
+    if 0 < all_epochs <= epochs:
+        logger.warning(
+            "SOLVER.HEAD_WARMUP_EPOCHS %d is not below SOLVER.MAX_EPOCH %d: only the head trains",
+            epochs, all_epochs,
+        )  # fmt: skip
+
+
+def _augment(cfg: CfgNode) -> None:
+    aug, crops = cfg.AUG, cfg.DATA.MULTI_SCALE_CROP
+    _require(
+        aug.CROSSNORM_PROB + aug.PHOTOMETRIC.PROB <= 1,
+        f"AUG.CROSSNORM_PROB {aug.CROSSNORM_PROB:g} and AUG.PHOTOMETRIC.PROB "
+        f"{aug.PHOTOMETRIC.PROB:g} are shares of the clips, of which none gets both: their sum "
+        "must not exceed 1",
+    )
+    for leaf in ("BRIGHTNESS", "CONTRAST", "SATURATION"):
+        _range(f"AUG.PHOTOMETRIC.{leaf}", aug.PHOTOMETRIC[leaf])
+    other = cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE
+    _require(
+        not crops or not (other or cfg.DATA.RESIZE),
+        f"DATA.MULTI_SCALE_CROP {crops}, DATA.TRAIN_JITTER_SCALES_RELATIVE {other} and DATA.RESIZE "
+        f"{cfg.DATA.RESIZE} are different ways to crop; set one of them",
+    )
+    for split in ("TRAIN", "VAL", "TEST"):
+        lists, roots = (cfg.RAWFRAMES[f"{split}_{leaf}"] for leaf in ("LISTS", "ROOTS"))
+        _require(
+            len(roots) <= 1 or len(lists) <= 1 or len(roots) == len(lists),
+            f"RAWFRAMES.{split}_ROOTS {roots} and RAWFRAMES.{split}_LISTS {lists}: give one root "
+            "for all lists, or one per list",
+        )
+
+
 CHECKS: tuple[Callable[[CfgNode], None], ...] = (
     _pathways,
     _model,
     _classes,
     _loss,
+    _metric_learning,
+    _augment,
     _data,
     _test_crop,
     _schedule,

@@ -29,8 +29,26 @@ FAMILIES = {
     "x3d": "X3D",
     "mobilenet": "MobileNet",
     "tiny": "TinyNet",
+    "resnet_lstm": "ResNetLSTM",
+    "imfe": "IMFE",
+    "s3d_mobilenetv3": "MobileNetV3",
+    "x3d_mobilenetv3_lgd_gc": "MobileNetV3",
+    "csn": "PTVCSN",
+    "r2plus1d": "PTVR2plus1D",
+    "mvit": "PTVMViT",
 }
 """MODEL.ARCH -> MODEL.MODEL_NAME, for PySlowFast files from before MODEL_NAME was a key."""
+OWN_NODES = {
+    "MOBILENET": "MobileNet",
+    "TINY": "TinyNet",
+    "LSTM": "ResNetLSTM",
+    "IMFE": "IMFE",
+    "COSINE": "MobileNetV3",
+    "MVIT": "PTVMViT",
+}
+"""Nodes that one family alone reads -> its MODEL.MODEL_NAME."""
+SAME_NETWORK = {"PTVSlowFast": "SlowFast", "PTVX3D": "X3D", "PTVResNet": "ResNet"}
+"""PyTorchVideo's code of a network -> ours; weights of one load into the other."""
 PER_PATHWAY = ("RESNET.NUM_BLOCK_TEMP_KERNEL", "RESNET.SPATIAL_STRIDES", "RESNET.SPATIAL_DILATIONS")
 """Keys with a list per stage of one entry per pathway."""
 
@@ -59,6 +77,24 @@ def load_cfg(
     check_cfg(cfg)
     cfg.freeze()
     return cfg
+
+
+def change_cfg(cfg: CfgNode, opts: Sequence[str]) -> CfgNode:
+    """A frozen copy of ``cfg`` with other values, e.g. of the data a checkpoint is tested on.
+
+    Args:
+        cfg: not changed.
+        opts: as in :func:`load_cfg`.
+
+    Raises:
+        ConfigError: see there.
+    """
+    changed = cfg.clone()
+    changed.defrost()
+    _normalise(changed, apply_settings(changed, override_settings(opts)))
+    check_cfg(changed)
+    changed.freeze()
+    return changed
 
 
 def cfg_from_yaml(text: str) -> CfgNode:
@@ -194,6 +230,8 @@ def diff_cfg(
 def _comparable(name: str, value: Any, cfg: CfgNode) -> Any:
     """``value`` in the form that makes two spellings of one network equal."""
     count = num_pathways(cfg)
+    if name == "MODEL.MODEL_NAME":
+        return SAME_NETWORK.get(value, value)
     if name == "DATA.INPUT_CHANNEL_NUM":
         return value[:count]
     if name in PER_PATHWAY:  # one entry for a stage means the same for every pathway
@@ -208,14 +246,12 @@ def _is_read(name: str, a: CfgNode, b: CfgNode) -> bool:
         return any(num_pathways(cfg) == 2 for cfg in (a, b))
     if node == "X3D":
         return any(cfg.MODEL.ARCH == "x3d" for cfg in (a, b))
-    if node == "MOBILENET":
-        return any(cfg.MODEL.MODEL_NAME == "MobileNet" for cfg in (a, b))
-    if node == "TINY":
-        return any(cfg.MODEL.MODEL_NAME == "TinyNet" for cfg in (a, b))
+    if node in OWN_NODES:
+        return any(OWN_NODES[node] == cfg.MODEL.MODEL_NAME for cfg in (a, b))
     if node == "NONLOCAL":
         used = [_plain(cfg.NONLOCAL.LOCATION) for cfg in (a, b)]
         return any(_has_number(location) for location in used)
-    return leaf != "WIDTH_MULT" or any(cfg.MODEL.ARCH == "mobilenet" for cfg in (a, b))
+    return leaf != "WIDTH_MULT" or any("mobilenet" in cfg.MODEL.ARCH for cfg in (a, b))
 
 
 def _plain(value: Any) -> Any:

@@ -25,15 +25,23 @@ from slowfast.datasets.decode import (
     VideoReader,
     open_video,
 )
+from slowfast.datasets.frame_weights import Weights
+from slowfast.datasets.planned import read_planned
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.utils.errors import UserError
 from slowfast.utils.seed import derived_generator
+from slowfast.utils.stopwatch import Watch, no_watch
 
 SPLITS = ("train", "val", "test")
 MAX_DRAWS = 10  # unreadable videos in a row before giving up
 ITEM_STREAM = 0x17E3  # tells item generators from those of other (seed, epoch, number) users
 
+UNLABELLED = -1
+"""The class id of what nobody has labelled, such as a challenge's test set."""
+
 Labels = int | tuple[int, ...] | dict[str, int]
+Key = tuple[int, int] | tuple[int, int, Weights | None]
+"""Epoch, index of the record, and what to weigh its frames by."""
 Target = Labels | NDArray[np.float32]
 """What a clip is trained for: its labels, or a vector of precomputed features."""
 
@@ -48,7 +56,8 @@ class ClipRecord:
 
     Attributes:
         path: video file, or the pattern of a frame folder.
-        labels: class id; several ids (multi-label); or one id per task.
+        labels: class id; several ids (multi-label); or one id per task. ``UNLABELLED`` where the
+            class is not known, in testing only.
         source: where the record stands, ``"train.csv:17"``.
         start_s: first moment that counts, seconds after the video's first frame.
         end_s: first moment that no longer counts; ``None``: the end.
@@ -108,6 +117,8 @@ class Item:
         index: of the record.
         times: ``(views, 2)`` first and last frame of each clip, seconds.
         name: of the record.
+        spans: per temporal view its first frame, the one after its last, and the number of frames
+            of the part of the video that counts, where frames are counted from its first.
         bad: videos that could not be read and were replaced by this one: path -> message.
         io_seconds: opening and decoding.
         transform_seconds: the rest.
@@ -118,6 +129,7 @@ class Item:
     index: int
     times: Tensor
     name: str
+    spans: list[tuple[int, int, int]] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)
     io_seconds: float = 0.0
     transform_seconds: float = 0.0
@@ -184,51 +196,54 @@ class VideoDataset(Dataset[Item | Failure]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: tuple[int, int]) -> Item | Failure:
+    def __getitem__(self, key: Key) -> Item | Failure:
         """The item of ``(epoch, index)``; a :class:`Failure` instead of an error of the data."""
-        epoch, index = key
+        epoch, index, weights = key if len(key) == 3 else (*key, None)
         try:
             if self.split != "train":
                 return self._load(index, None)
-            return self._draw(index, derived_generator(self.seed, epoch, index, ITEM_STREAM))
+            generator = derived_generator(self.seed, epoch, index, ITEM_STREAM)
+            return self._draw(index, generator, weights)
         except UserError as error:
             return Failure(error)
 
-    def _draw(self, index: int, generator: Generator) -> Item:
+    def _draw(self, index: int, generator: Generator, weights: Weights | None) -> Item:
         """Item ``index``, or the first readable one of those drawn in its place."""
         bad: dict[str, str] = {}
         for _ in range(MAX_DRAWS):
             try:
-                item = self._load(index, generator)
+                item = self._load(index, generator, weights)
             except VideoError as error:
                 bad[self.records[index].path] = str(error)
-                index = int(torch.randint(len(self), (), generator=generator))
+                index, weights = int(torch.randint(len(self), (), generator=generator)), None
                 continue
             item.bad = bad
             return item
         listing = "\n  ".join(bad.values())
         raise DataError(f"{MAX_DRAWS} draws in a row gave no readable video:\n  {listing}")
 
-    def _load(self, index: int, generator: Generator | None) -> Item:
+    def _load(
+        self, index: int, generator: Generator | None, weights: Weights | None = None
+    ) -> Item:
         record = self.records[index]
         try:
             try:
-                return self._clips(index, generator)
+                return self._clips(index, generator, weights)
             except FrameCountError:  # choose the frames anew, now that their number is known
-                return self._clips(index, generator)
+                return self._clips(index, generator, weights)
         except VideoError as error:
             raise VideoError(error.path, f"{error.cause} (listed in {record.source})") from error
 
-    def _clips(self, index: int, generator: Generator | None) -> Item:
+    def _clips(self, index: int, generator: Generator | None, weights: Weights | None) -> Item:
         record = self.records[index]
         start = time.perf_counter()
         with self.reader(record) as reader:
             first, total = segment(record, reader)
-            chosen = self.sampler.clips(total, reader.fps, generator)
+            chosen = self.sampler.clips(total, reader.fps, generator, weights)
             views = [[first + number for number in clip] for clip in chosen]
             plan = self.transform.plan(reader.height, reader.width, generator)
             numbers = views[0] if generator else sorted({n for view in views for n in view})
-            frames = reader.read(numbers, plan.short_side)
+            frames, plan = read_planned(reader, numbers, self.transform, plan)
             times = [
                 [float(reader.times[view[0]]), float(reader.times[view[-1]])] for view in views
             ]
@@ -241,6 +256,7 @@ class VideoDataset(Dataset[Item | Failure]):
             index=index,
             times=torch.tensor(times).repeat_interleave(len(clips) // len(views), 0),
             name=record.name or record.path,
+            spans=[(min(view), max(view) + 1, total) for view in chosen],
             io_seconds=decoded - start,
             transform_seconds=time.perf_counter() - decoded,
         )
@@ -290,21 +306,23 @@ def segment(record: ClipRecord, reader: VideoReader) -> tuple[int, int]:
     return first, min(last, reader.num_frames - 1) - first + 1
 
 
-def open_record(record: ClipRecord, *, backend: str = "pyav", threads: int = 1) -> VideoReader:
+def open_record(
+    record: ClipRecord, *, backend: str = "pyav", threads: int = 1, watch: Watch = no_watch
+) -> VideoReader:
     """The reader of a record's video file or frame folder.
 
     Args:
         record: whose video.
         backend: ``DATA.DECODING_BACKEND``.
         threads: decoding threads, see :func:`open_video`.
+        watch: is told what the time goes into.
     """
     from slowfast.datasets.decode.frames import FrameFolderReader, is_frame_path
 
     if is_frame_path(record.path):
-        return FrameFolderReader(
-            record.path, first=record.start_frame, last=record.end_frame, fps=record.fps
-        )
-    return open_video(record.path, backend, threads=threads)
+        first, last = record.start_frame, record.end_frame
+        return FrameFolderReader(record.path, first=first, last=last, fps=record.fps, watch=watch)
+    return open_video(record.path, backend, threads=threads, watch=watch)
 
 
 def labels_of(record: ClipRecord) -> Target:

@@ -21,6 +21,7 @@ DATASETS: Registry[type[Family]] = Registry(
     "dataset",
     {
         "kinetics": "slowfast.datasets.kinetics:Kinetics",
+        "ptvkinetics": "slowfast.datasets.kinetics:Kinetics",  # PyTorchVideo's loader of the same
         "video_folder": "slowfast.datasets.video_folder:VideoFolder",
         "videofolder": "slowfast.datasets.video_folder:VideoFolder",
         "meccano": "slowfast.datasets.meccano:Meccano",

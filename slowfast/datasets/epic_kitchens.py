@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slowfast.datasets.annotations import AnnotationError, Row, read_table
-from slowfast.datasets.base import ClipRecord
+from slowfast.datasets.base import UNLABELLED, ClipRecord
 from slowfast.datasets.layout import Folder, tried
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ class EpicKitchens:
             ``frame_0000000001.jpg`` is frame 1), 0 if yours call that image frame 0.
         allow_missing: leave out segments of videos that are not there, with a warning that counts
             them; figures are then not those of the dataset. The default is an error.
+
+    Attributes:
+        annotations_dir: as given; also holds the lists of tail classes and unseen participants.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class EpicKitchens:
         self.tasks = tuple(tasks) if len(tasks) > 1 else ()
         self._label_sets = tuple(tasks)
         self._visual = Path(visual_dir)
-        self._annotations = Path(annotations_dir)
+        self.annotations_dir = Path(annotations_dir)
         self._lists = _DEFAULT_LISTS | (lists or {})
         self._source = source
         self._base = frame_index_base
@@ -133,11 +136,11 @@ class EpicKitchens:
     def records(self, split: str) -> list[ClipRecord]:
         """One record per segment of ``split``, named by its narration id.
 
-        Labels are ``{"verb": class, "noun": class}``, or one class id for a single task; class 0,
-        with a warning, where the list has no labels.
+        Labels are ``{"verb": class, "noun": class}``, or one class id for a single task;
+        ``UNLABELLED`` in a test list without classes.
 
         Raises:
-            AnnotationError: a bad annotation file or line.
+            AnnotationError: a bad annotation file or line; training or validation without classes.
             FileNotFoundError: videos are missing; the message counts and names them.
         """
         segments = self.segments(split)
@@ -146,11 +149,7 @@ class EpicKitchens:
             video: self._find_video(segment.participant, video)
             for video, segment in sorted(first_of.items())
         }
-        if segments[0].verb is None:
-            _logger.warning(
-                "%s: no classes in this list; all count as class 0, accuracies mean nothing",
-                segments[0].source.rpartition(":")[0],
-            )
+        self._check_labelled(segments, split)
         self._report_missing(segments, {video for video, place in places.items() if not place})
         return [
             _record(segment, place, self._label_sets, self._base)
@@ -164,13 +163,25 @@ class EpicKitchens:
         paths = [self._list_path(name) for name in ([names] if isinstance(names, str) else names)]
         return read_segments(*paths)
 
+    def _check_labelled(self, segments: Sequence[EpicSegment], split: str) -> None:
+        bare = next((segment for segment in segments if segment.verb is None), None)
+        if bare is None:
+            return
+        if split != "test":
+            raise AnnotationError(
+                f"{bare.source}: no column verb_class in this list, but {split} needs labels; set "
+                f"EPICKITCHENS.{split.upper()}_LIST"
+            )
+        _logger.info("%s has no classes: scores only, no metrics", bare.source.rpartition(":")[0])
+
     def _list_path(self, name: str) -> Path:
         stem = name.rpartition(".")[0] or name
         candidates = [name, f"{stem}.csv", f"{stem}.pkl"]
-        path = self._folder.find(self._annotations, candidates)
+        path = self._folder.find(self.annotations_dir, candidates)
         if path is None:
             raise AnnotationError(
-                f"none of {tried(candidates)} in {self._annotations} (EPICKITCHENS.ANNOTATIONS_DIR)"
+                f"none of {tried(candidates)} in {self.annotations_dir} "
+                "(EPICKITCHENS.ANNOTATIONS_DIR)"
             )
         return path
 
@@ -178,7 +189,7 @@ class EpicKitchens:
         """Class names in the order of ids, ``None`` without the class lists."""
         names = {}
         for task in self._label_sets:
-            path = self._folder.find(self._annotations, [f"EPIC_100_{task}_classes.csv"])
+            path = self._folder.find(self.annotations_dir, [f"EPIC_100_{task}_classes.csv"])
             if path is None:
                 return None
             names[task] = read_class_names(path)
@@ -254,7 +265,8 @@ def _record(
     segment: EpicSegment, place: Place, tasks: Sequence[str], frame_index_base: int
 ) -> ClipRecord:
     of_task = {"verb": segment.verb, "noun": segment.noun}
-    labels = {task: of_task[task] or 0 for task in tasks}
+    known = {task: label for task, label in of_task.items() if label is not None}
+    labels = {task: known.get(task, UNLABELLED) for task in tasks}
     label = labels if len(tasks) > 1 else labels[tasks[0]]
     if place.first is None:
         return ClipRecord(

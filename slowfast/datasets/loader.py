@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,17 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 
-from slowfast.datasets.base import DataError, Failure, Item, Target, VideoDataset
+from slowfast.datasets.base import DataError, Failure, Item, Key, Target, VideoDataset
 from slowfast.datasets.batch import Batch
+from slowfast.datasets.frame_weights import FrameWeights
 from slowfast.utils.seed import derived_generator
 
 log = logging.getLogger(__name__)
 
 ORDER_STREAM = 0x0DE7  # tells the shuffling from other uses of (seed, epoch)
-
-Key = tuple[int, int]  # epoch, index
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -53,6 +53,7 @@ class EpochBatches(Sampler[list[Key]]):
         self.num_items, self.batch_size, self.train = num_items, batch_size, train
         self.rank, self.world_size, self.seed = rank, world_size, seed
         self.epoch = 0
+        self.frame_weights: FrameWeights | None = None
         self.sent: deque[list[Key]] = deque()  # handed out, not yet come back
 
     def __len__(self) -> int:
@@ -69,17 +70,23 @@ class EpochBatches(Sampler[list[Key]]):
         mine = order[self.rank :: self.world_size]
         for number in range(len(self)):
             indices = mine[number * self.batch_size : (number + 1) * self.batch_size]
-            keys = [(self.epoch, index) for index in indices]
+            keys = [self._key(index) for index in indices]
             self.sent.append(keys)
             yield keys
+
+    def _key(self, index: int) -> Key:
+        """Weights travel with it: workers keep no copy of the table that could be out of date."""
+        if self.frame_weights is None:
+            return (self.epoch, index)
+        return (self.epoch, index, self.frame_weights.get(index))
 
 
 class Loader:
     """Iterates over one epoch's batches of uint8 clips; see :class:`Batch`.
 
-    ``batch.meta`` holds ``names`` (one per clip), ``bad_videos`` (paths of videos that were
-    replaced) and the seconds the workers spent on the batch's items: ``io_seconds`` (opening and
-    decoding), ``transform_seconds``.
+    ``batch.meta`` holds ``names`` (one per clip), ``spans`` (see :class:`Item`), ``bad_videos``
+    (paths of videos that were replaced) and the seconds the workers spent on the batch's items:
+    ``io_seconds`` (opening and decoding), ``transform_seconds``.
 
     Args:
         dataset: the videos.
@@ -147,6 +154,10 @@ class Loader:
         """Choose the order and the random draws of ``epoch``."""
         self._batches.epoch = epoch
 
+    def use_frame_weights(self, weights: FrameWeights) -> None:
+        """Draw training clips by them; they must not change while an epoch is loaded."""
+        self._batches.frame_weights = weights
+
     def __iter__(self) -> Iterator[Batch]:
         batches = iter(self._loader)
         while True:
@@ -189,7 +200,7 @@ class Loader:
         else:
             return
         keys = self._batches.sent[0] if self._batches.sent else []
-        videos = ", ".join(self.dataset.records[index].path for _, index in keys)
+        videos = ", ".join(self.dataset.records[key[1]].path for key in keys)
         first = text.splitlines()[0]
         raise DataError(f"{first} ({advice}). The batch being loaded: {videos}") from error
 
@@ -217,6 +228,7 @@ def collate(items: Sequence[Item | Failure], num_classes: int | None = None) -> 
     bad = {path: text for item in good for path, text in item.bad.items()}
     meta = {
         "names": [item.name for item in good for _ in range(views)],
+        "spans": [span for item in good for span in item.spans],
         "bad_videos": sorted(bad),
         "bad": bad,
         "io_seconds": sum(item.io_seconds for item in good),
@@ -228,10 +240,19 @@ def collate(items: Sequence[Item | Failure], num_classes: int | None = None) -> 
 
 
 def _join(clips: Sequence[Tensor]) -> Tensor:
-    """``(V, C, T, H, W)`` tensors as one, channels last in memory as they come."""
-    if len(clips) == 1:
-        return clips[0]
-    return torch.cat([clip.permute(0, 2, 3, 4, 1) for clip in clips]).permute(0, 4, 1, 2, 3)
+    """``(V, C, T, H, W)`` tensors as one, channels last in memory as they come.
+
+    In a worker straight into the memory that it shares with the main process.
+    """
+    stored = [clip.permute(0, 2, 3, 4, 1) for clip in clips]
+    if get_worker_info() is not None:
+        shape = (sum(len(clip) for clip in stored), *stored[0].shape[1:])
+        size = math.prod(shape)  # bytes
+        shared = torch.UntypedStorage._new_shared(size)  # type: ignore[no-untyped-call]
+        joined = torch.cat(stored, out=torch.empty(0, dtype=torch.uint8).set_(shared).view(shape))
+    else:
+        joined = torch.cat(stored) if len(stored) > 1 else stored[0]
+    return joined.permute(0, 4, 1, 2, 3)
 
 
 def collate_labels(labels: Sequence[Target], num_classes: int | None = None) -> Any:

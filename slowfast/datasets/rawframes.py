@@ -63,26 +63,39 @@ class RawFrames:
         data_dir: holds the lists and ``rawframes/``, or a folder ``custom_dataset`` that does.
         lists: split -> annotation file, in ``data_dir`` or absolute, instead of the names above.
         num_classes: labels must be below; 0 checks nothing.
+        parts: split -> several of ``(data_dir, annotation file)``, instead of the one place; an
+            empty file name means the names above.
     """
 
     tasks: tuple[str, ...] = ()
     class_names: dict[str, list[str]] | None = None
 
     def __init__(
-        self, data_dir: str | Path, *, lists: dict[str, str] | None = None, num_classes: int = 0
+        self,
+        data_dir: str | Path,
+        *,
+        lists: dict[str, str] | None = None,
+        num_classes: int = 0,
+        parts: dict[str, list[tuple[str, str]]] | None = None,
     ) -> None:
         self._root = Path(data_dir)
+        self._parts = parts or {}
         self._lists = lists or {}
         self._num_classes = num_classes
         self._folder = Folder()
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> RawFrames:
-        """From ``DATA.PATH_TO_DATA_DIR`` and ``MODEL.NUM_CLASSES``."""
-        classes = cfg.MODEL.NUM_CLASSES
+        """From ``DATA.PATH_TO_DATA_DIR``, ``RAWFRAMES.*`` and ``MODEL.NUM_CLASSES``."""
+        classes, root = cfg.MODEL.NUM_CLASSES, cfg.DATA.PATH_TO_DATA_DIR
+        parts = {}
+        for split in ("train", "val", "test"):
+            lists = cfg.RAWFRAMES[f"{split.upper()}_LISTS"]
+            roots = cfg.RAWFRAMES[f"{split.upper()}_ROOTS"]
+            if lists or roots:
+                parts[split] = pair_up(roots or [root], lists or [""])
         return cls(
-            cfg.DATA.PATH_TO_DATA_DIR,
-            num_classes=classes if isinstance(classes, int) else classes[0],
+            root, num_classes=classes if isinstance(classes, int) else classes[0], parts=parts
         )
 
     def records(self, split: str) -> list[ClipRecord]:
@@ -94,15 +107,28 @@ class RawFrames:
             AnnotationError: no list, a bad line, the columns in another order.
             FileNotFoundError: a video has no folder.
         """
-        path = self._list(split)
-        high = self._num_classes - 1 if self._num_classes else None
-        lines = read_annotation(path, self._is_video, high_label=high)
+        if split in self._parts:
+            return [record for part in self._families(split) for record in part.records(split)]
+        lines = self.lines(split)
         folders = [self._video_folder(line) for line in lines]
         with ThreadPoolExecutor(_LISTING_THREADS) as pool:  # network disks answer slowly
             found = list(pool.map(_look_into, lines, folders))
         return [
             _record(line, folder, frames)
             for line, folder, frames in zip(lines, folders, found, strict=True)
+        ]
+
+    def lines(self, split: str) -> list[Line]:
+        """What the split's lists say; no images are looked for."""
+        if split in self._parts:
+            return [line for part in self._families(split) for line in part.lines(split)]
+        high = self._num_classes - 1 if self._num_classes else None
+        return read_annotation(self._list(split), self._is_video, high_label=high)
+
+    def _families(self, split: str) -> list[RawFrames]:
+        return [
+            RawFrames(root, lists={split: name} if name else None, num_classes=self._num_classes)
+            for root, name in self._parts[split]
         ]
 
     def _roots(self) -> list[Path]:
@@ -112,7 +138,11 @@ class RawFrames:
 
     def _list(self, split: str) -> Path:
         if split in self._lists:
-            return self._root / self._lists[split]
+            places = [root / self._lists[split] for root in self._roots() or [self._root]]
+            for place in places:
+                if place.is_file():
+                    return place
+            raise AnnotationError(f"no annotation file {tried(places)} (of split {split})")
         for name in [split, "val"] if split == "test" else [split]:
             for root in self._roots():
                 path = self._folder.find(root, [name + suffix for suffix in _LIST_SUFFIXES])
@@ -143,6 +173,24 @@ class RawFrames:
                 f"{tried(candidates)}. tools/dump_frames.py makes them from videos"
             )
         return folder
+
+
+def pair_up(roots: Sequence[str], lists: Sequence[str]) -> list[tuple[str, str]]:
+    """``(root, list)`` pairs: one root of all lists, one list in every root, or one to one.
+
+    Raises:
+        AnnotationError: numbers that do not go together.
+    """
+    if len(roots) == 1:
+        roots = list(roots) * len(lists)
+    if len(lists) == 1:
+        lists = list(lists) * len(roots)
+    if len(roots) != len(lists):
+        raise AnnotationError(
+            f"{len(lists)} annotation files ({', '.join(lists)}) and {len(roots)} data roots "
+            f"({', '.join(roots)}): give one root for all files, or one per file"
+        )
+    return list(zip(roots, lists, strict=True))
 
 
 def _look_into(line: Line, folder: Path) -> FrameFolder | str | None:

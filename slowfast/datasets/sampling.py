@@ -14,9 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 def clip_size(num_frames: int, stride: float, fps: float, target_fps: float = 30.0) -> float:
     """Length of a clip in frames of a video with ``fps`` frames per second (fractional, >= 1).
 
+    ``target_fps`` 0: the stride counts the video's own frames.
+
     Example:
         >>> clip_size(32, 2, fps=30), clip_size(8, 8, fps=15), clip_size(16, 5, fps=50)
         (64.0, 32.0, 133.33333333333334)
     """
-    return max(num_frames * stride * fps / target_fps, 1.0)
+    return max(num_frames * stride * fps / (target_fps or fps), 1.0)
 
 
 def latest_start(total: int, size: float) -> float:
@@ -42,6 +46,30 @@ def random_start(total: int, size: float, generator: torch.Generator | None) -> 
     return float(torch.rand((), generator=generator, dtype=torch.float64)) * latest_start(
         total, size
     )
+
+
+def weighted_start(
+    total: int, size: float, weights: Sequence[float] | NDArray[Any], generator: torch.Generator
+) -> int:
+    """A whole frame drawn with a probability that grows with what a clip from there would see.
+
+    Args:
+        total: frames in the video.
+        size: clip length in frames.
+        weights: of each frame, at least 0; the probability of a start is proportional to their
+            sum over the clip. Where that is 0 for all starts they are equally likely.
+        generator: draws it.
+
+    Example:
+        >>> weighted_start(5, 2, [0, 0, 0, 0, 1], torch.Generator())
+        3
+    """
+    length = min(max(math.floor(size), 1), total)
+    until = np.concatenate([[0.0], np.cumsum(weights, dtype=np.float64)])
+    inside = until[length:] - until[: len(until) - length]  # of starts 0 to total - length
+    ends = np.cumsum(inside if inside.sum() > 0 else np.ones_like(inside))
+    draw = float(torch.rand((), generator=generator, dtype=torch.float64)) * ends[-1]
+    return min(int(np.searchsorted(ends, draw, side="right")), total - length)
 
 
 def centre_start(total: int, size: float) -> float:
@@ -74,24 +102,40 @@ def view_starts(total: int, size: float, num_views: int, *, offset: bool = False
     return [float(view * math.floor(last / (num_views - 1))) for view in range(num_views)]
 
 
-def frame_indices(start: float, size: float, num_frames: int, total: int) -> list[int]:
+def frame_indices(
+    start: float,
+    size: float,
+    num_frames: int,
+    total: int,
+    *,
+    jitter: Sequence[float] = (),
+    loop: bool = False,
+) -> list[int]:
     """``num_frames`` frame numbers spread evenly over a clip, both ends included.
 
     The stride is thus ``(size - 1) / (num_frames - 1)``. Positions outside the video are clamped:
-    a short video repeats its last frame.
+    a short video repeats its last frame, or with ``loop`` begins anew.
 
     Args:
         start: first frame of the clip.
         size: clip length in frames.
         num_frames: T.
         total: frames in the video.
+        jitter: share of the stride, from 0 to below 1, that each frame comes later; of T frames.
+        loop: fill clips longer than the video by repeating it.
 
     Example:
         >>> frame_indices(0, 16, 4, total=300), frame_indices(2.5, 16, 4, total=10)
         ([0, 5, 10, 15], [2, 7, 9, 9])
+        >>> frame_indices(0, 16, 4, total=7, loop=True)
+        [0, 5, 3, 1]
     """
-    steps = max(num_frames - 1, 1)
-    positions = (start + i * (size - 1) / steps for i in range(num_frames))
+    stride = (size - 1) / max(num_frames - 1, 1)
+    positions = (start + i * (size - 1) / max(num_frames - 1, 1) for i in range(num_frames))
+    if jitter:
+        positions = (p + j * stride for p, j in zip(positions, jitter, strict=True))
+    if loop and size > total:
+        return [math.floor(round(position, 6)) % total for position in positions]
     return [math.floor(round(min(max(position, 0), total - 1), 6)) for position in positions]
 
 
@@ -120,7 +164,7 @@ class ClipSampler:
     Attributes:
         num_frames: T, frames per clip.
         stride: distance of a clip's frames at ``target_fps``.
-        target_fps: frames per second the stride refers to.
+        target_fps: frames per second the stride refers to; 0: those of each video.
         jitter_fps: training draws the target rate from ``target_fps + [0, jitter_fps)``.
         num_views: clips per video; 0: one at random (training), or one in the centre when no
             generator is given (validation).
@@ -129,6 +173,8 @@ class ClipSampler:
             from each part, validation takes the middles, view v of V the places (v + 1/2) / V.
             PySlowFast's MECCANO loader takes the same frames for all of a video's views.
         repeat_frame: T times the middle frame of each clip, so that nothing moves.
+        frame_jitter: move each frame of a training clip by a random part of the stride.
+        loop: fill clips longer than the video by repeating it, not its last frame.
     """
 
     num_frames: int
@@ -139,6 +185,8 @@ class ClipSampler:
     offset: bool = False
     mode: str = "stride"
     repeat_frame: bool = False
+    frame_jitter: bool = False
+    loop: bool = False
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode, split: str) -> Self:
@@ -152,10 +200,16 @@ class ClipSampler:
             offset=cfg.DATA.USE_OFFSET_SAMPLING,
             mode=cfg.DATA.SAMPLING_MODE,
             repeat_frame=cfg.DATA.REPEAT_FRAME,
+            frame_jitter=cfg.DATA.FRAME_JITTER and split == "train",
+            loop=cfg.DATA.SHORT_VIDEO == "loop",
         )
 
     def clips(
-        self, total: int, fps: float, generator: torch.Generator | None = None
+        self,
+        total: int,
+        fps: float,
+        generator: torch.Generator | None = None,
+        weights: NDArray[np.float32] | None = None,
     ) -> list[list[int]]:
         """Frame numbers of every clip, T each.
 
@@ -163,16 +217,17 @@ class ClipSampler:
             total: frames in the video (or in the segment of it that counts).
             fps: frames per second of the video.
             generator: of training clips.
+            weights: of each frame, in drawing the start of a training clip.
         """
-        choose = self._segment_clips if self.mode == "segment" else self._stride_clips
-        clips = choose(total, fps, generator)
+        if self.mode == "segment":
+            clips = self._segment_clips(total, generator)
+        else:
+            clips = self._stride_clips(total, fps, generator, weights)
         if self.repeat_frame:
             clips = [[clip[len(clip) // 2]] * len(clip) for clip in clips]
         return clips
 
-    def _segment_clips(
-        self, total: int, _: float, generator: torch.Generator | None
-    ) -> list[list[int]]:
+    def _segment_clips(self, total: int, generator: torch.Generator | None) -> list[list[int]]:
         if generator is not None and not self.num_views:
             offsets = torch.rand(self.num_frames, generator=generator, dtype=torch.float64)
             return [segment_indices(self.num_frames, total, offsets.tolist())]
@@ -181,9 +236,13 @@ class ClipSampler:
         return [segment_indices(self.num_frames, total, [p] * self.num_frames) for p in places]
 
     def _stride_clips(
-        self, total: int, fps: float, generator: torch.Generator | None
+        self,
+        total: int,
+        fps: float,
+        generator: torch.Generator | None,
+        weights: NDArray[np.float32] | None,
     ) -> list[list[int]]:
-        target = self.target_fps
+        target = self.target_fps or fps
         if generator is not None and self.jitter_fps:
             target += float(torch.rand((), generator=generator)) * self.jitter_fps
         size = clip_size(self.num_frames, self.stride, fps, target)
@@ -191,6 +250,14 @@ class ClipSampler:
             starts = view_starts(total, size, self.num_views, offset=self.offset)
         elif generator is None:
             starts = [centre_start(total, size)]
+        elif weights is not None and len(weights) == total:
+            starts = [weighted_start(total, size, weights, generator)]
         else:
             starts = [random_start(total, size, generator)]
-        return [frame_indices(start, size, self.num_frames, total) for start in starts]
+        jitter: list[float] = []
+        if generator is not None and self.frame_jitter:
+            jitter = torch.rand(self.num_frames, generator=generator, dtype=torch.float64).tolist()
+        return [
+            frame_indices(start, size, self.num_frames, total, jitter=jitter, loop=self.loop)
+            for start in starts
+        ]

@@ -12,62 +12,33 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from slowfast.datasets.augment import draw
 from slowfast.datasets.augment.color import ColorJitter
-from slowfast.datasets.augment.crossnorm import CrossNorm, Style, apply_style, build_cross_norm
-from slowfast.datasets.augment.ops import ClipOp, apply_ops
+from slowfast.datasets.augment.crossnorm import CrossNorm, apply_style, build_cross_norm
+from slowfast.datasets.augment.ops import apply_ops
+from slowfast.datasets.augment.photometric import Photometric, build_photometric
+from slowfast.datasets.augment.plan import Frames, SpatialPlan, cut, plan_region, plan_whole
 from slowfast.datasets.augment.randaugment import RandAugment
+from slowfast.datasets.augment.rotation import Rotation, build_rotation
 from slowfast.datasets.augment.spatial import (
-    Box,
     draw_crop,
+    draw_multi_scale_crop,
     draw_resized_crop,
     draw_short_side,
-    resize,
     scaled_size,
     spaced_crops,
     sufficient_short_side,
 )
+from slowfast.datasets.decode import Region
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
-
-Frames = np.ndarray | Tensor
-# A decoder may round the long side its own way; that much is cropped, not resized again.
-ROUNDING = 2
-
-
-@dataclass(frozen=True)
-class SpatialPlan:
-    """Everything drawn for one clip. Plain numbers: cheap to send, print and compare.
-
-    Attributes:
-        short_side: pixels the decoder may scale the short side to; ``None``: full size. A wish:
-            frames of any other size give the same clip up to interpolation.
-        frame_size: (H, W) in whose pixels the boxes are given.
-        boxes: regions to cut out, one per spatial crop.
-        resize_frames: bring whole frames to ``frame_size`` before cutting (short-side jitter);
-            otherwise the region is cut from frames as they come and resized (random resized crop).
-        last_box: region of the last frame when the crop moves evenly over the clip.
-        flip: mirror left and right.
-        ops: colour and RandAugment operations, applied to the finished crop.
-        style: colour statistics to take on instead (CrossNorm).
-    """
-
-    short_side: int | None
-    frame_size: tuple[int, int]
-    boxes: tuple[Box, ...]
-    resize_frames: bool = True
-    last_box: Box | None = None
-    flip: bool = False
-    ops: tuple[ClipOp, ...] = ()
-    style: Style | None = None
 
 
 class TrainTransform:
@@ -88,6 +59,10 @@ class TrainTransform:
         color: colour jitter, before RandAugment.
         rand_augment: RandAugment.
         cross_norm: CrossNorm; where it is drawn, colours are left alone otherwise.
+        resize: (H, W) that whole frames are brought to, whatever their shape, instead of cropping.
+        multi_scale: shares of the short side for crops of few sizes and places, instead of those.
+        rotation: before the crop.
+        photometric: before the colour jitter; not where CrossNorm is drawn.
     """
 
     def __init__(
@@ -103,8 +78,16 @@ class TrainTransform:
         color: ColorJitter | None = None,
         rand_augment: RandAugment | None = None,
         cross_norm: CrossNorm | None = None,
+        resize: tuple[int, int] | None = None,
+        multi_scale: Sequence[float] = (),
+        rotation: Rotation | None = None,
+        photometric: Photometric | None = None,
     ) -> None:
         self.crop_size = crop_size
+        self.resize = resize
+        self.multi_scale = tuple(multi_scale)
+        self.rotation = rotation
+        self.photometric = photometric
         self.jitter_scales = jitter_scales
         self.inverse_uniform = inverse_uniform
         self.relative_scales = relative_scales
@@ -122,18 +105,26 @@ class TrainTransform:
             height, width: of the source frames, in pixels, as they are shown (rotated).
             generator: the only source of randomness.
         """
-        if self.relative_scales is None:
+        if self.resize is not None:
+            plan = plan_whole((height, width), self.resize)
+        elif self.multi_scale:
+            box = draw_multi_scale_crop(generator, (height, width), self.multi_scale)
+            plan = plan_region((height, width), box, self.crop_size)
+        elif self.relative_scales is None:
             short = draw_short_side(generator, self.jitter_scales, inverse=self.inverse_uniform)
             short = max(short, self.crop_size)  # the crop must fit
             size = scaled_size(height, width, short)
             plan = SpatialPlan(short, size, (draw_crop(generator, size, self.crop_size),))
         else:
             plan = self._plan_resized_crop((height, width), self.relative_scales, generator)
+        if self.rotation is not None:
+            plan = replace(plan, rotate=self.rotation.draw(generator))
         flip = self.flip and draw.chance(generator, 0.5)
         style = self.cross_norm.draw(generator) if self.cross_norm else None
         if style is not None:
             return replace(plan, flip=flip, style=style)
-        ops = self.color.draw(generator) if self.color else ()
+        ops = self.photometric.draw(generator) if self.photometric else ()
+        ops += self.color.draw(generator) if self.color else ()
         ops += self.rand_augment.draw(generator) if self.rand_augment else ()
         return replace(plan, flip=flip, ops=ops)
 
@@ -148,6 +139,13 @@ class TrainTransform:
         last = boxes[1] if self.motion_shift else None
         return SpatialPlan(short, size, (boxes[0],), resize_frames=False, last_box=last)
 
+    def region(self, plan: SpatialPlan, height: int, width: int) -> Region | None:
+        """The part of frames of this size that ``plan`` shows, where it is one rectangle."""
+        if plan.rotate or plan.last_box is not None:
+            return None
+        size = self.resize or (self.crop_size, self.crop_size)
+        return Region(*plan.boxes[0].scaled(plan.frame_size, (height, width)), size)
+
     def apply(self, frames: Frames, plan: SpatialPlan) -> Tensor:
         """The augmented clip, uint8 ``(C, T, H, W)``, stored as ``(T, H, W, C)``.
 
@@ -155,7 +153,7 @@ class TrainTransform:
             frames: uint8 ``(T, H, W, 3)``, RGB, at ``plan.short_side`` or any other size.
             plan: what :meth:`plan` drew for this clip.
         """
-        clip = cut(frames, plan, self.crop_size)[0]  # (T, H, W, C)
+        clip = cut(frames, plan, self.resize or self.crop_size)[0]  # (T, H, W, C)
         if plan.style is not None:
             clip = torch.from_numpy(apply_style(clip.numpy(), plan.style))
         if plan.ops:
@@ -171,19 +169,34 @@ class EvalTransform:
         crop_size: height and width of a crop, in pixels.
         short_side: length the short side is scaled to, in pixels; at least ``crop_size``.
         num_crops: 1 centre; 3 left, centre, right (top, centre, bottom of a portrait video).
+        resize: (H, W) that whole frames are brought to instead of cropping.
     """
 
-    def __init__(self, *, crop_size: int, short_side: int, num_crops: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        crop_size: int,
+        short_side: int,
+        num_crops: int = 1,
+        resize: tuple[int, int] | None = None,
+    ) -> None:
         if num_crops < 1:
             raise ValueError(
                 f"TEST.NUM_SPATIAL_CROPS is {num_crops}; use 1 (centre) or 3 (ends and centre)"
             )
+        if resize is not None and num_crops > 1:
+            raise ValueError(
+                f"TEST.NUM_SPATIAL_CROPS is {num_crops}, but DATA.RESIZE takes whole frames: set 1"
+            )
+        self.resize = resize
         self.crop_size = crop_size
         self.short_side = max(short_side, crop_size)
         self.num_crops = num_crops
 
     def plan(self, height: int, width: int, generator: Generator | None = None) -> SpatialPlan:
         """The crops of a video of this size; nothing is drawn."""
+        if self.resize is not None:
+            return plan_whole((height, width), self.resize)
         size = scaled_size(height, width, self.short_side)
         return SpatialPlan(
             self.short_side, size, spaced_crops(size, self.crop_size, self.num_crops)
@@ -191,60 +204,7 @@ class EvalTransform:
 
     def apply(self, frames: Frames, plan: SpatialPlan) -> Tensor:
         """The crops, uint8 ``(S, C, T, H, W)``, stored as ``(S, T, H, W, C)``."""
-        return cut(frames, plan, self.crop_size).permute(0, 4, 1, 2, 3)
-
-
-def cut(frames: Frames, plan: SpatialPlan, crop_size: int) -> Tensor:
-    """Resized, cropped and mirrored copies of the frames, ``(S, T, crop, crop, C)``, contiguous."""
-    pixels = _as_tensor(frames)
-    if plan.resize_frames and not _nearly(pixels.shape[1:3], plan.frame_size):
-        pixels = resize(pixels, plan.frame_size)
-    if plan.last_box is not None:
-        views = [_moving_crop(pixels, plan, plan.last_box, crop_size)]
-    else:
-        views = [_crop(pixels, box, plan, crop_size) for box in plan.boxes]
-    if plan.flip:
-        views = [view.flip(2) for view in views]
-    return torch.stack(views)  # the one copy
-
-
-def _as_tensor(frames: Frames) -> Tensor:
-    if isinstance(frames, np.ndarray):
-        frames = torch.from_numpy(frames if frames.flags.writeable else frames.copy())
-    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
-        raise ValueError(
-            f"frames must be uint8 (T, H, W, 3), got {frames.dtype} {tuple(frames.shape)}"
-        )
-    return frames
-
-
-def _nearly(shape: Sequence[int], size: tuple[int, int]) -> bool:
-    """Whether frames have the planned short side, and the long one but for rounding."""
-    difference = [abs(have - want) for have, want in zip(shape, size, strict=True)]
-    return difference[size.index(min(size))] == 0 and max(difference) <= ROUNDING
-
-
-def _crop(pixels: Tensor, box: Box, plan: SpatialPlan, crop_size: int) -> Tensor:
-    """One region as ``(T, crop, crop, C)``: a view where no resizing is needed."""
-    height, width = pixels.shape[1:3]
-    if plan.resize_frames:
-        top, left = min(box.top, height - crop_size), min(box.left, width - crop_size)
-        box = Box(top, left, crop_size, crop_size)
-    else:
-        box = box.scaled(plan.frame_size, (height, width))
-    rows, columns = box.slices()
-    return resize(pixels[:, rows, columns], (crop_size, crop_size))
-
-
-def _moving_crop(pixels: Tensor, plan: SpatialPlan, last: Box, crop_size: int) -> Tensor:
-    """A region that moves evenly from ``plan.boxes[0]`` to ``last``, frame by frame."""
-    start, end = (torch.tensor(box, dtype=torch.float64) for box in (plan.boxes[0], last))
-    shares = torch.linspace(0, 1, len(pixels), dtype=torch.float64)
-    frames = []
-    for frame, share in zip(pixels.unbind(), shares, strict=True):
-        box = Box(*torch.lerp(start, end, share).round().int().tolist())
-        frames.append(_crop(frame[None], box, plan, crop_size))
-    return torch.cat(frames)
+        return cut(frames, plan, self.resize or self.crop_size).permute(0, 4, 1, 2, 3)
 
 
 def build_train_transform(cfg: CfgNode) -> TrainTransform:
@@ -284,6 +244,10 @@ def build_train_transform(cfg: CfgNode) -> TrainTransform:
         color=build_color_jitter(cfg),
         rand_augment=RandAugment.parse(aug.AA_TYPE) if aug.ENABLE and aug.AA_TYPE else None,
         cross_norm=build_cross_norm(cfg),
+        multi_scale=data.MULTI_SCALE_CROP,
+        rotation=build_rotation(cfg),
+        photometric=build_photometric(cfg),
+        resize=tuple(data.RESIZE) or None,
     )
 
 
@@ -302,10 +266,13 @@ def build_eval_transform(cfg: CfgNode, split: str) -> EvalTransform:
     ``val``: short side ``DATA.TRAIN_JITTER_SCALES[0]``, one centre crop of
     ``DATA.TRAIN_CROP_SIZE`` (PySlowFast validates on random crops). ``test``, as PySlowFast: one
     crop from short side ``DATA.TRAIN_JITTER_SCALES[0]``, several from ``DATA.TEST_CROP_SIZE``.
+    ``DATA.RESIZE`` takes the place of all this.
     """
     short_side = cfg.DATA.TRAIN_JITTER_SCALES[0]
+    whole = tuple(cfg.DATA.RESIZE) or None
     if split == "val":
-        return EvalTransform(crop_size=cfg.DATA.TRAIN_CROP_SIZE, short_side=short_side)
+        crop_size = cfg.DATA.TRAIN_CROP_SIZE
+        return EvalTransform(crop_size=crop_size, short_side=short_side, resize=whole)
     if split != "test":
         raise ValueError(f"no evaluation transform for split {split!r}; one of 'val', 'test'")
     crop_size, num_crops = cfg.DATA.TEST_CROP_SIZE, cfg.TEST.NUM_SPATIAL_CROPS
@@ -313,4 +280,5 @@ def build_eval_transform(cfg: CfgNode, split: str) -> EvalTransform:
         crop_size=crop_size,
         short_side=short_side if num_crops == 1 else crop_size,
         num_crops=num_crops,
+        resize=whole,
     )

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from slowfast.datasets.build import build_loader
 from slowfast.datasets.loader import Loader
 from slowfast.datasets.pathways import build_batch_transform
+from slowfast.engine import parallel
 from slowfast.engine.batches import BatchPreparation
 from slowfast.engine.evaluate import evaluate
 from slowfast.engine.hook import Hook
 from slowfast.engine.hooks import (
     EMA,
-    EarlyStopping,
     Evaluate,
     FrozenBN,
     JsonLog,
@@ -31,14 +30,24 @@ from slowfast.engine.hooks import (
     SaveCheckpoint,
     TensorBoard,
 )
+from slowfast.engine.hooks.recipe import build_recipe_hooks
+from slowfast.engine.hooks.sample_filter import build_sample_filter
 from slowfast.engine.hooks.tensorboard import Draw, DrawBatch
 from slowfast.engine.hooks.weights import training_clips
 from slowfast.engine.losses import find_loss
+from slowfast.engine.metric_learning import build_metric_learning
 from slowfast.engine.objective import Criterion, Objective, Supervised
 from slowfast.engine.optimizer import make_optimizer, param_groups
 from slowfast.engine.predictions import Predictions
-from slowfast.engine.schedule import LrSchedule, cosine, steps, warmup
+from slowfast.engine.regression import (
+    FeatureRegression,
+    RegressionEvaluation,
+    build_is_regression,
+    build_regression_evaluation,
+)
+from slowfast.engine.schedule import build_schedule
 from slowfast.engine.trainer import Trainer
+from slowfast.engine.watch import build_early_stopping, build_metric_name
 from slowfast.models.base import ClipModel
 from slowfast.models.build import build_model, preferred_memory_format
 from slowfast.models.layers.batchnorm import sync_batchnorm
@@ -54,6 +63,7 @@ MEMORY_FORMATS = {
     "channels_last_3d": torch.channels_last_3d,
 }
 STATS_FILE = "json_stats.log"
+DatasetMetrics = Callable[[Predictions], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -98,27 +108,6 @@ def place(model: ClipModel, placement: Placement) -> ClipModel:
     return model
 
 
-def build_schedule(cfg: CfgNode) -> LrSchedule:
-    """Learning rate by epoch: ``SOLVER.LR_POLICY`` after a warm-up."""
-    solver = cfg.SOLVER
-    shards = max(cfg.NUM_SHARDS, distributed.num_nodes())
-    scale = shards if solver.BASE_LR_SCALE_NUM_SHARDS else 1
-    base_lr = solver.BASE_LR * scale
-    if solver.LR_POLICY == "cosine":
-        start = solver.WARMUP_EPOCHS if solver.COSINE_AFTER_WARMUP else 0.0
-        end_lr = solver.COSINE_END_LR * scale
-        lr_at = cosine(base_lr, solver.MAX_EPOCH, end_lr, start_epoch=start)
-    elif solver.LR_POLICY == "steps_with_relative_lrs":
-        lr_at = steps(base_lr, solver.STEPS, solver.LRS)
-    else:
-        raise ValueError(
-            f"SOLVER.LR_POLICY is {solver.LR_POLICY!r}; known: cosine, steps_with_relative_lrs"
-        )
-    if solver.WARMUP_EPOCHS <= 0:
-        return lr_at
-    return warmup(lr_at, solver.WARMUP_EPOCHS, solver.WARMUP_START_LR * scale)
-
-
 def build_optimizer(cfg: CfgNode, module: nn.Module) -> Optimizer:
     """The optimiser of ``SOLVER.*`` over what ``module`` trains."""
     solver = cfg.SOLVER
@@ -146,7 +135,11 @@ def build_criterion(cfg: CfgNode, train: bool = True) -> Criterion:
 
 
 def build_objective(cfg: CfgNode, model: ClipModel) -> Objective:
-    """Fit the labels by ``MODEL.LOSS_FUNC``."""
+    """Fit the labels, or stored features, by ``MODEL.LOSS_FUNC``."""
+    if cfg.MODEL.LOSS_FUNC == "am_softmax":
+        return build_metric_learning(cfg, model)
+    if build_is_regression(cfg):
+        return FeatureRegression(model, build_criterion(cfg))
     return Supervised(model, build_criterion(cfg))
 
 
@@ -166,6 +159,7 @@ class Evaluation:
         criterion: for the loss.
         progress: mode of the bar.
         title: beside the bar.
+        dataset_metrics: what the dataset's own rules give beside the usual metrics.
     """
 
     model: ClipModel
@@ -179,6 +173,7 @@ class Evaluation:
     criterion: Criterion | None = None
     progress: str = "none"
     title: str = "val"
+    dataset_metrics: DatasetMetrics | None = None
 
     def __call__(self) -> tuple[Predictions | None, dict[str, float]]:
         """Predictions on the main process, metrics on every process."""
@@ -198,17 +193,33 @@ class Evaluation:
                 criterion=self.criterion,
                 on_batch=lambda _: bar.update(),
             )
+        if predictions is not None and self.dataset_metrics is not None:
+            found = self.dataset_metrics(predictions)
+            predictions = replace(predictions, dataset_metrics=found)
         metrics = predictions.metrics(self.ks) if predictions is not None else {}
         return predictions, distributed.broadcast_object(metrics)
 
 
 def build_evaluation(
-    cfg: CfgNode, model: ClipModel, split: str, placement: Placement
-) -> Evaluation:
+    cfg: CfgNode,
+    model: ClipModel,
+    split: str,
+    placement: Placement,
+    dataset_metrics: DatasetMetrics | None = None,
+) -> Evaluation | RegressionEvaluation:
     """Validation (``val``, one view) or multi-view test (``test``) of ``model``.
 
     Validation runs in the training's precision, a test always in full.
+
+    Args:
+        cfg: the config.
+        model: on its device.
+        split: ``val`` or ``test``.
+        placement: of the run.
+        dataset_metrics: see :class:`Evaluation`.
     """
+    if build_is_regression(cfg):
+        return build_regression_evaluation(cfg, model, split, placement)
     loader = build_loader(cfg, split, rank=distributed.rank(), world_size=distributed.world_size())
     transform = build_batch_transform(cfg, train=False, memory_format=placement.memory_format)
     is_test = split == "test"
@@ -224,6 +235,7 @@ def build_evaluation(
         criterion=build_criterion(cfg, train=False),
         progress=cfg.PROGRESS,
         title=split,
+        dataset_metrics=dataset_metrics,
     )
 
 
@@ -248,11 +260,7 @@ def build_trainer(
     optimizer = build_optimizer(cfg, objective.trainable)
     if cfg.MODEL.COMPILE:
         objective.trainable.compile()
-    if distributed.is_distributed():
-        ids = [placement.device.index] if placement.device.type == "cuda" else None
-        objective.trainable = DistributedDataParallel(
-            objective.trainable, device_ids=ids, gradient_as_bucket_view=True
-        )
+    objective.trainable = parallel.wrap(objective.trainable, placement.device)
     loader = build_loader(
         cfg, "train", rank=distributed.rank(), world_size=distributed.world_size()
     )
@@ -295,15 +303,16 @@ def build_hooks(
         draw: for TensorBoard, after evaluations.
         draw_batch: for TensorBoard, once per epoch.
     """
-    train, early = cfg.TRAIN, cfg.SOLVER.EARLY_STOPPING
-    multi_label = cfg.DATA.MULTI_LABEL
+    train = cfg.TRAIN
+    unranked = cfg.DATA.MULTI_LABEL or build_is_regression(cfg)
     hooks: list[Hook] = [
         ProgressBar(partial(open_progress, mode=cfg.PROGRESS)),
         JsonLog(output_dir / STATS_FILE),
-        LogStats(cfg.LOG_PERIOD, () if multi_label else cfg.TEST.TOPK),
+        LogStats(cfg.LOG_PERIOD, () if unranked else cfg.TEST.TOPK),
     ]
     if cfg.MODEL.FROZEN_BN:
         hooks.append(FrozenBN())
+    hooks += build_recipe_hooks(cfg)
     if cfg.TENSORBOARD.ENABLE:
         log_dir = cfg.TENSORBOARD.LOG_DIR or f"runs-{train.DATASET}"
         hooks.append(TensorBoard(output_dir / log_dir, draw, draw_batch))
@@ -312,11 +321,12 @@ def build_hooks(
     if cfg.BN.USE_PRECISE_STATS:
         periods = (train.EVAL_PERIOD, train.CHECKPOINT_PERIOD)
         hooks.append(PreciseBN(training_clips, cfg.BN.NUM_BATCHES_PRECISE, periods))
+    if train.SAMPLE_FILTER.ENABLE:
+        hooks.append(build_sample_filter(cfg))
     if evaluation is not None:
         hooks.append(Evaluate(evaluation, train.EVAL_PERIOD))
-        if early.ENABLE:
-            metric = build_metric_name(cfg, early.METRIC)
-            hooks.append(EarlyStopping(metric, early.PATIENCE, early.MIN_DELTA, early.MODE))
+        if cfg.SOLVER.EARLY_STOPPING.ENABLE:
+            hooks.append(build_early_stopping(cfg))
     save = SaveCheckpoint(
         output_dir,
         cfg.dump(),
@@ -326,8 +336,3 @@ def build_hooks(
         task=cfg.TASK,
     )
     return [*hooks, save]
-
-
-def build_metric_name(cfg: CfgNode, name: str) -> str:
-    """``name``; the default, top-1 error, is replaced by what multi-label data have."""
-    return "map" if cfg.DATA.MULTI_LABEL and name == "top1_err" else name

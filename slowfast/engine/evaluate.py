@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from slowfast.datasets.base import UNLABELLED
 from slowfast.datasets.batch import Batch
 from slowfast.engine.batches import BatchPreparation, batch_size, split_batch
 from slowfast.engine.objective import Criterion, single_task, task_loss
@@ -79,19 +80,32 @@ def evaluate(
 
 
 class _LossSum:
-    """Sum of a batch-mean loss over clips."""
+    """Sums over clips of batch-mean losses: ``loss``, and ``loss_<task>`` of several tasks."""
 
     def __init__(self, criterion: Criterion | None) -> None:
         self.criterion = criterion
-        self.total: Tensor | None = None
+        self.totals: dict[str, Tensor] = {}
         self.clips = 0
 
     def update(self, logits: Preds, labels: Any, clips: int) -> None:
-        if self.criterion is None:
+        if self.criterion is None or not _is_labelled(labels):
             return
-        loss = task_loss(self.criterion, logits, labels)[0].double() * clips
-        self.total = loss if self.total is None else self.total + loss
+        loss, parts = task_loss(self.criterion, logits, labels)
+        for name, value in {"loss": loss, **parts}.items():
+            total = value.double() * clips
+            self.totals[name] = self.totals[name] + total if name in self.totals else total
         self.clips += clips
+
+    def sums(self) -> tuple[dict[str, float], int]:
+        """The sums as numbers, and the clips they are over."""
+        return {name: float(total) for name, total in self.totals.items()}, self.clips
+
+
+def _is_labelled(labels: Any) -> bool:
+    """Whether every clip of a batch has its label; vectors to regress always are there."""
+    if isinstance(labels, dict):
+        return all(_is_labelled(value) for value in labels.values())
+    return labels.is_floating_point() or bool((labels != UNLABELLED).all())
 
 
 def _score(
@@ -152,8 +166,7 @@ def _gather(
     num_videos: int | None,
     class_names: dict[str, list[str]],
 ) -> Predictions | None:
-    total = None if loss.total is None else float(loss.total)
-    shares = distributed.gather_objects((meter, total, loss.clips))
+    shares = distributed.gather_objects((meter, *loss.sums()))
     predictions: Predictions | None = None
     failure: Exception | None = None
     if distributed.is_main():
@@ -161,17 +174,33 @@ def _gather(
             for other, _, _ in shares[1:]:
                 meter.merge(other)
             scores, labels, video_names = meter.result(names, num_videos)
-            clips = sum(count for _, _, count in shares)
-            mean = sum(part or 0.0 for _, part, _ in shares) / clips if clips else None
+            known = {
+                task: of_task
+                for task, of_task in labels.items()
+                if of_task.dtype.kind == "f" or (of_task != UNLABELLED).any()
+            }
+            means = _mean_losses([(sums, clips) for _, sums, clips in shares])
             predictions = Predictions(
-                scores, labels, video_names, meter.num_views, class_names, mean
-            )
+                scores, known, video_names, meter.num_views, class_names,
+                means.pop("loss", None), means,
+            )  # fmt: skip
         except (RuntimeError, ValueError) as error:
             failure = error
     failure = distributed.broadcast_object(failure)
     if failure is not None:  # on every process: none may wait for one that gave up
         raise failure
     return predictions
+
+
+def _mean_losses(shares: Sequence[tuple[dict[str, float], int]]) -> dict[str, float]:
+    """Means over the clips of all processes: ``loss``, and of several tasks each one's."""
+    totals: dict[str, float] = {}
+    for sums, _ in shares:
+        for name, value in sums.items():
+            name = name.removeprefix("loss_")
+            totals[name] = totals.get(name, 0.0) + value
+    clips = sum(count for _, count in shares)
+    return {name: total / clips for name, total in totals.items()}
 
 
 def share_buffers(model: nn.Module) -> None:

@@ -44,13 +44,22 @@ def mse(logits: Tensor, labels: Tensor) -> Tensor:
     return F.mse_loss(logits, labels.to(logits.dtype))
 
 
+def cosine(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 - cosine of output and target, batch mean, in [0, 2]; both ``(B, C)``, of any length."""
+    return 1.0 - F.cosine_similarity(outputs, targets.to(outputs.dtype)).mean()
+
+
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": cross_entropy,
     "soft_cross_entropy": cross_entropy,  # one function for class ids and distributions
+    "am_softmax": cross_entropy,  # to evaluate; training has MetricLearning
     "bce": binary_cross_entropy,
     "bce_logit": binary_cross_entropy,
     "mse": mse,
+    "cosine": cosine,
 }
+REGRESSIONS = ("mse", "cosine")
+"""Losses that compare vectors: of features, not of classes."""
 
 
 def find_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:

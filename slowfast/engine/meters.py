@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from slowfast.engine.objective import StepOutput
-from slowfast.metrics.topk import label_ranks
+from slowfast.engine.predictions import SINGLE_TASK
+from slowfast.metrics.topk import combined_ranks, label_ranks
 from slowfast.utils import distributed
 
 _Pending = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]
@@ -91,22 +92,14 @@ class TrainMeter:
         return rows
 
     def _errors(self, pending: list[_Pending], sizes: list[int]) -> dict[str, list[float]]:
-        """Top-k errors of every batch in percent, over all tasks and (of several) per task."""
-        ranks: dict[str, Tensor] = {}
-        for task in pending[0][2] if self.ks else ():
-            scores = torch.cat([preds[task] for _, preds, _ in pending])
-            labels = torch.cat([labels[task] for _, _, labels in pending])
-            if labels.ndim == 2 and labels.shape == scores.shape:
-                labels = labels.argmax(dim=1)
-            if labels.ndim != 1 or labels.is_floating_point():
-                return {}  # a regression target: nothing to count
-            ranks[task] = label_ranks(scores.float(), labels)
-        if not ranks:
-            return {}
-        joint = torch.stack(list(ranks.values())).amax(dim=0)
-        prefixed = {"": joint} | ({f"{t}_": r for t, r in ranks.items()} if len(ranks) > 1 else {})
+        """Top-k errors of every batch in percent: of the action, and (of several) of each task."""
+        tasks = list(pending[0][2]) if self.ks else []
+        scores = {t: torch.cat([preds[t] for _, preds, _ in pending]).float() for t in tasks}
+        labels = {t: _ids(torch.cat([of[t] for *_, of in pending]), scores[t]) for t in tasks}
+        if not tasks or any(ids is None for ids in labels.values()):
+            return {}  # multi-label or regression: nothing to count
         errors = {}
-        for prefix, rank in prefixed.items():
+        for prefix, rank in self._ranks(scores, labels).items():
             parts = torch.split(rank.cpu(), sizes)
             for k in self.ks:
                 errors[f"{prefix}top{k}_err"] = [
@@ -114,11 +107,29 @@ class TrainMeter:
                 ]
         return errors
 
+    def _ranks(self, scores: dict[str, Tensor], labels: dict[str, Any]) -> dict[str, Tensor]:
+        """Name prefix -> places of the labels; the names are those of ``Predictions.metrics``."""
+        ranks = {f"{task}_": label_ranks(scores[task], labels[task]) for task in scores}
+        if len(ranks) == 1:
+            return {"": next(iter(ranks.values()))}
+        action = f"{SINGLE_TASK}_"
+        if action not in ranks:
+            logs = {task: value.log_softmax(dim=1) for task, value in scores.items()}
+            ranks[action] = combined_ranks(logs, labels, max(self.ks))
+        return {"": ranks[action], **ranks}
+
+
+def _ids(labels: Tensor, scores: Tensor) -> Tensor | None:
+    """Class ids ``(N,)``, of soft targets the largest; ``None`` for what has no single class."""
+    if labels.ndim == 2 and labels.shape == scores.shape:
+        labels = labels.argmax(dim=1)
+    return None if labels.ndim != 1 or labels.is_floating_point() else labels
+
 
 def _by_task(value: Any) -> dict[str, Tensor]:
     if isinstance(value, Mapping):
         return dict(value)
-    return {"action": value} if isinstance(value, Tensor) else {}
+    return {SINGLE_TASK: value} if isinstance(value, Tensor) else {}
 
 
 def _reduce(values: Tensor, *, mean: bool) -> Tensor:

@@ -37,10 +37,13 @@ class Objective(nn.Module):
         model: the network that is evaluated, checkpointed and shipped.
         trainable: everything the optimiser updates, as one module: this is what DDP wraps,
             so its ``forward`` must run all of it. Often just ``model``.
+        epoch: of the batch being trained, with its fraction; the trainer sets it before each, for
+            losses that change in the course of a training.
     """
 
     model: nn.Module
     trainable: nn.Module
+    epoch: float = 0.0
 
     def forward(self, batch: Batch) -> StepOutput:
         raise NotImplementedError

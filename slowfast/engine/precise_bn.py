@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slowfast.models.layers.batchnorm import FrozenBatchNorm3d
+from slowfast.models.layers.batchnorm import Frozen
 from slowfast.utils import distributed
 
 
@@ -58,7 +58,7 @@ def update_bn_stats(model: nn.Module, batches: Iterable[list[Tensor]], max_batch
 
 
 def _is_tracked(layer: _BatchNorm) -> bool:
-    if isinstance(layer, FrozenBatchNorm3d):
+    if isinstance(layer, Frozen):
         return False  # in training mode, but its statistics are part of the weights
     return layer.training and layer.track_running_stats and layer.running_mean is not None
 

@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 
 from slowfast.metrics import (
     ClassRow,
+    combined_ranks,
     confusion_matrix,
-    joint_topk_accuracy,
     mean_average_precision,
     mean_class,
     mean_class_accuracy,
     per_class_table,
+    rank_accuracy,
     topk_accuracy,
 )
+from slowfast.metrics.epic import log_probabilities
 
 SINGLE_TASK = "action"
-"""What the one task of a single-task model is called, as in ``ClipModel.classifiers``."""
+"""What the one task of a single-task model is called, as in ``ClipModel.classifiers``, and what
+all tasks of a model with several are called together: a verb and a noun are an action."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,14 @@ class Predictions:
     Attributes:
         scores: task -> ``(N, C)`` float32; for ``sum`` the sum over views divided by their
             number, so probabilities stay probabilities (the ranking is that of the sum).
-        labels: task -> ``(N,)`` class ids, or ``(N, C)`` of 0 and 1 for multi-label data.
+        labels: task -> ``(N,)`` class ids, or ``(N, C)`` of 0 and 1 for multi-label data. A task
+            whose labels are not known, as in a challenge's test set, is absent: no metrics.
         names: of the ``N`` videos.
         num_views: views combined per video.
         class_names: task -> ``C`` names, where known.
         loss: mean label loss over clips, when a criterion was given.
+        task_losses: the same of each task, when there are several.
+        dataset_metrics: what the dataset's own rules give beside the usual metrics, by name.
     """
 
     scores: dict[str, NDArray[np.float32]]
@@ -47,6 +53,8 @@ class Predictions:
     num_views: int = 1
     class_names: dict[str, list[str]] = field(default_factory=dict)
     loss: float | None = None
+    task_losses: dict[str, float] = field(default_factory=dict)
+    dataset_metrics: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -54,26 +62,50 @@ class Predictions:
     def metrics(self, ks: Sequence[int] = (1, 5)) -> dict[str, float]:
         """Every number that is reported, by name, in percent (losses in nats).
 
-        Per task ``top{k}_acc``, ``top{k}_err``, ``mean_class_{precision,recall,f1,acc}``;
-        with several tasks those carry the task's name (``verb_top1_err``), and the bare names
-        are those of all tasks right at once. Multi-label data have ``map`` instead. ``k`` in
-        a name stays ``k`` when there are fewer classes.
+        Per task ``top{k}_acc``, ``top{k}_err``, ``mean_class_{precision,recall,f1,acc}``; with
+        several tasks those carry the task's name (``verb_top1_err``). ``action_top{k}_acc`` is
+        then the share of videos whose classes of all tasks are together among the ``k`` best
+        combinations (unless one of the tasks is the action itself); ``top{k}_acc`` without a name
+        is the same number. Multi-label data have ``map`` instead. ``k`` in a name stays ``k`` when
+        there are fewer classes.
 
         Args:
             ks: each at least 1.
         """
         found: dict[str, float] = {}
         several = len(self.scores) > 1
-        for task in self.scores:
+        for task in self.labels:
             prefix = f"{task}_" if several else ""
             found |= {f"{prefix}{k}": v for k, v in self._task_metrics(task, ks).items()}
-        if several and all(labels.ndim == 1 for labels in self.labels.values()):
-            scores = {task: torch.from_numpy(value) for task, value in self.scores.items()}
-            labels = {task: torch.from_numpy(value) for task, value in self.labels.items()}
-            found |= _accuracies(joint_topk_accuracy(scores, labels, ks))
+        if several:
+            found |= self._action_metrics(ks)
         if self.loss is not None:
             found["loss"] = self.loss
-        return found
+            found |= {f"loss_{task}": loss for task, loss in self.task_losses.items()}
+        return found | self.dataset_metrics
+
+    def _action_metrics(self, ks: Sequence[int]) -> dict[str, float]:
+        """Accuracies of all tasks together, under both of their names."""
+        if set(self.labels) != set(self.scores) or any(x.ndim > 1 for x in self.labels.values()):
+            return {}
+        labels = {task: torch.from_numpy(value) for task, value in self.labels.items()}
+        if SINGLE_TASK in self.scores:
+            scores = torch.from_numpy(self.scores[SINGLE_TASK])
+            found = _accuracies(topk_accuracy(scores, labels[SINGLE_TASK], ks))
+        else:
+            logs = {task: torch.from_numpy(self.log_probabilities(task)) for task in labels}
+            found = _accuracies(rank_accuracy(combined_ranks(logs, labels, max(ks)), ks))
+        return {f"{SINGLE_TASK}_{name}": value for name, value in found.items()} | found
+
+    def log_probabilities(self, task: str) -> NDArray[np.float64]:
+        """Log-probabilities ``(N, C)`` of ``task``, normalised by row.
+
+        Scores that all lie in 0..1 (softmax, sigmoid, averages or maxima of them) are taken for
+        probabilities, others for logits.
+        """
+        scores = self.scores[task]
+        bounded = bool(scores.size and scores.min() >= 0 and scores.max() <= 1 + 1e-6)
+        return log_probabilities(scores, are_probabilities=bounded)
 
     def _task_metrics(self, task: str, ks: Sequence[int]) -> dict[str, float]:
         scores = torch.from_numpy(self.scores[task])
@@ -119,7 +151,8 @@ class Predictions:
         arrays: dict[str, Any] = {"names": np.array(self.names, dtype=np.str_)}
         for task in self.scores:
             arrays[f"scores_{task}"] = self.scores[task]
-            arrays[f"labels_{task}"] = self.labels[task]
+            if task in self.labels:
+                arrays[f"labels_{task}"] = self.labels[task]
             if task in self.class_names:
                 arrays[f"classes_{task}"] = np.array(self.class_names[task], dtype=np.str_)
         arrays["num_views"] = np.array(self.num_views)
@@ -149,8 +182,9 @@ class Predictions:
         row: dict[str, Any] = {}
         for task, scores in self.scores.items():
             best = np.argsort(-scores[index], kind="stable")[:5]
+            label = self.labels[task][index].tolist() if task in self.labels else None
             row[task] = {
-                "label": self.labels[task][index].tolist(),
+                "label": label,
                 "top": [[int(c), round(float(scores[index, c]), 6)] for c in best],
             }
         return row
@@ -162,7 +196,9 @@ def load_predictions(path: Path | str) -> Predictions:
         tasks = [key.removeprefix("scores_") for key in file.files if key.startswith("scores_")]
         return Predictions(
             scores={task: file[f"scores_{task}"] for task in tasks},
-            labels={task: file[f"labels_{task}"] for task in tasks},
+            labels={
+                task: file[f"labels_{task}"] for task in tasks if f"labels_{task}" in file.files
+            },
             names=file["names"].tolist(),
             num_views=int(file["num_views"]),
             class_names={
@@ -175,7 +211,7 @@ def load_predictions(path: Path | str) -> Predictions:
 
 def metric_mode(name: str) -> str:
     """``"min"`` for errors and losses, ``"max"`` for everything else."""
-    return "min" if name.endswith(("err", "loss")) else "max"
+    return "min" if name.endswith(("err", "loss")) or name.startswith("loss_") else "max"
 
 
 def _accuracies(accuracy: Mapping[int, float]) -> dict[str, float]:

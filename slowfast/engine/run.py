@@ -19,13 +19,21 @@ from slowfast.engine.build import (
     build_placement,
     build_trainer,
 )
+from slowfast.engine.epic import build_epic_challenge
+from slowfast.engine.hook import Hook
 from slowfast.engine.hooks.checkpoints import SaveCheckpoint
 from slowfast.engine.hooks.logs import write_stats
 from slowfast.engine.hooks.tensorboard import Draw, DrawBatch
 from slowfast.engine.objective import Objective
 from slowfast.engine.predictions import Predictions
+from slowfast.engine.regression import RegressionEvaluation
 from slowfast.engine.trainer import Trainer
-from slowfast.engine.weights import build_initial_weights, build_resume, build_test_weights
+from slowfast.engine.weights import (
+    build_initial_weights,
+    build_resume_point,
+    build_test_weights,
+    resume,
+)
 from slowfast.models.base import ClipModel
 from slowfast.utils import distributed
 from slowfast.utils.logging import setup_logging
@@ -73,6 +81,7 @@ def build_training(
     objective: BuildObjective = build_objective,
     draw: Sequence[Draw] = (),
     draw_batch: Sequence[DrawBatch] = (),
+    hooks: Sequence[Hook] = (),
 ) -> Training:
     """A training as the config says, resumed when ``OUTPUT_DIR`` has a checkpoint.
 
@@ -82,28 +91,23 @@ def build_training(
         objective: makes the objective of a model; the default fits the labels.
         draw: for TensorBoard: ``(writer, predictions, step)``, after evaluations.
         draw_batch: for TensorBoard: ``(writer, batch, step)``, once per epoch.
+        hooks: further ones, after those of the config.
     """
     output_dir = Path(output_dir or cfg.OUTPUT_DIR)
     seed_everything(cfg.RNG_SEED)  # the same first weights in every process
     placement = build_placement(cfg)
     model = build_placed_model(cfg, placement)
-    resumes = cfg.TRAIN.AUTO_RESUME and _has_checkpoint(output_dir, cfg.TASK)
-    if not resumes:
+    resumed = build_resume_point(cfg, model, output_dir)
+    if resumed is None:
         build_initial_weights(cfg, model)
     goal = objective(cfg, model).to(placement.device)
     validates = cfg.TRAIN.EVAL_PERIOD > 0
     evaluation = build_evaluation(cfg, model, "val", placement) if validates else None
-    hooks = build_hooks(cfg, goal, evaluation, output_dir, draw=draw, draw_batch=draw_batch)
-    trainer = build_trainer(cfg, goal, placement, hooks=hooks)
+    own = build_hooks(cfg, goal, evaluation, output_dir, draw=draw, draw_batch=draw_batch)
+    trainer = build_trainer(cfg, goal, placement, hooks=[*own, *hooks])
     seed_everything(cfg.RNG_SEED + distributed.rank())  # other dropout in every process
-    start_epoch = build_resume(cfg, trainer, output_dir)
+    start_epoch = resume(trainer, resumed) if resumed else 0
     return Training(trainer, start_epoch, cfg.SOLVER.MAX_EPOCH)
-
-
-def _has_checkpoint(output_dir: Path, task: str) -> bool:
-    from slowfast.checkpoint.io import last_checkpoint
-
-    return last_checkpoint(output_dir, task) is not None
 
 
 @dataclass
@@ -115,13 +119,15 @@ class Testing:
         checkpoint: where the weights came from.
         output_dir: of the statistics file.
         results: where predictions are saved; ``None`` saves none.
+        savers: write further files beside them: ``(predictions, path) -> file``.
         on_predictions: called on the main process with every result.
     """
 
-    evaluations: list[Evaluation]
+    evaluations: Sequence[Evaluation | RegressionEvaluation]
     checkpoint: Path
     output_dir: Path
     results: Path | None = None
+    savers: Sequence[Callable[[Predictions, Path], Path]] = ()
     on_predictions: Sequence[Callable[[Predictions], None]] = ()
 
     def run(self) -> dict[str, float]:
@@ -134,6 +140,9 @@ class Testing:
             predictions, metrics = evaluation()
             if predictions is not None:
                 self._report(predictions, metrics)
+            elif distributed.is_main():  # features were regressed: nothing to rank or save
+                stats = {"_type": "test_final", "split": "test_final"} | metrics
+                write_stats(stats, self.output_dir / STATS_FILE)
         return metrics
 
     def _report(self, predictions: Predictions, metrics: dict[str, float]) -> None:
@@ -144,7 +153,9 @@ class Testing:
             path = self.results
             if len(self.evaluations) > 1:
                 path = path.with_name(f"{path.stem}_{predictions.num_views}views{path.suffix}")
-            files = predictions.save(path, extra={"checkpoint": str(self.checkpoint)})
+            extra = {"metrics": metrics, "checkpoint": str(self.checkpoint)}
+            files = predictions.save(path, extra=extra)
+            files += [save(predictions, path) for save in self.savers]
             logger.info("predictions: %s", ", ".join(map(str, files)))
         for function in self.on_predictions:
             function(predictions)
@@ -168,12 +179,16 @@ def build_testing(
     placement = build_placement(cfg)
     model = build_placed_model(cfg, placement)
     checkpoint = build_test_weights(cfg, model, output_dir)
+    challenge = build_epic_challenge(cfg)
+    dataset_metrics = challenge.metrics if challenge else None
     evaluations = [
-        build_evaluation(views, model, "test", placement) for views in build_view_counts(cfg)
+        build_evaluation(views, model, "test", placement, dataset_metrics)
+        for views in build_view_counts(cfg)
     ]
     save_path = cfg.TEST.SAVE_RESULTS_PATH
     results = output_dir / save_path if save_path else None
-    return Testing(evaluations, checkpoint, output_dir, results, on_predictions)
+    savers = [challenge.save] if challenge else []
+    return Testing(evaluations, checkpoint, output_dir, results, savers, on_predictions)
 
 
 def build_view_counts(cfg: CfgNode) -> list[CfgNode]:
@@ -205,6 +220,7 @@ def run(
     draw: Sequence[Draw] = (),
     draw_batch: Sequence[DrawBatch] = (),
     on_predictions: Sequence[Callable[[Predictions], None]] = (),
+    hooks: Sequence[Hook] = (),
 ) -> dict[str, float]:
     """Train (``TRAIN.ENABLE``), then test (``TEST.ENABLE``): what ``tools/run_net.py`` does.
 
@@ -215,6 +231,7 @@ def run(
         draw: see :func:`build_training`.
         draw_batch: see :func:`build_training`.
         on_predictions: see :func:`build_testing`.
+        hooks: see :func:`build_training`.
 
     Returns:
         Metrics: of validation as ``val_...``, of the test under their own names.
@@ -226,7 +243,7 @@ def run(
         logger.info("config (all of it in %s):%s", path, build_summary(config))
     found: dict[str, float] = {}
     if config.TRAIN.ENABLE:
-        training = build_training(config, draw=draw, draw_batch=draw_batch)
+        training = build_training(config, draw=draw, draw_batch=draw_batch, hooks=hooks)
         found |= {f"val_{name}": value for name, value in training.run().items()}
         del training  # its loader processes and optimiser
     if config.TEST.ENABLE:

@@ -158,10 +158,11 @@ class Trainer:
 
     def _train_batch(self, batch: Batch) -> None:
         total, group = len(self.loader), self.accumulate_steps
+        self.objective.epoch = self.epoch + self.iteration / total
         place = self.iteration % group
         is_last = place == group - 1 or self.iteration + 1 == total
         if place == 0:
-            self.lr = self.lr_at(self.epoch + self.iteration / total)
+            self.lr = self.lr_at(self.objective.epoch)
             set_lr(self.optimizer, self.lr)
             self.optimizer.zero_grad(set_to_none=True)
             self._group_weights = []

@@ -12,18 +12,19 @@ from slowfast.metrics.classification import (
     per_class_table,
 )
 from slowfast.metrics.multilabel import average_precision, mean_average_precision
-from slowfast.metrics.topk import joint_topk_accuracy, label_ranks, topk_accuracy
+from slowfast.metrics.topk import combined_ranks, label_ranks, rank_accuracy, topk_accuracy
 
 __all__ = [
     "ClassRow",
     "MeanClass",
     "average_precision",
+    "combined_ranks",
     "confusion_matrix",
-    "joint_topk_accuracy",
     "label_ranks",
     "mean_average_precision",
     "mean_class",
     "mean_class_accuracy",
     "per_class_table",
+    "rank_accuracy",
     "topk_accuracy",
 ]

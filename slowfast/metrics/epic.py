@@ -261,14 +261,22 @@ def looks_like_probabilities(scores: npt.ArrayLike) -> bool:
     return bool(sums[0] > 0 and np.allclose(sums, sums[0], rtol=1e-3, atol=0))
 
 
-def log_probabilities(scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def log_probabilities(
+    scores: npt.ArrayLike, *, are_probabilities: bool | None = None
+) -> npt.NDArray[np.float64]:
     """Row-wise log-probabilities ``(N, C)`` from logits, log-probabilities or probabilities.
 
-    What :func:`looks_like_probabilities` is normalised and its logarithm taken, with the smallest
-    positive float32 in place of zeros; anything else goes through a log-softmax.
+    Probabilities are normalised and their logarithm taken, with the smallest normal float32 in
+    place of zeros; anything else goes through a log-softmax.
+
+    Args:
+        scores: ``(N, C)``.
+        are_probabilities: ``None`` goes by :func:`looks_like_probabilities`.
     """
     values = np.asarray(scores, dtype=np.float64)
-    if looks_like_probabilities(values):
+    if are_probabilities is None:
+        are_probabilities = looks_like_probabilities(values)
+    if are_probabilities:
         values = np.log(np.maximum(values, float(np.finfo(np.float32).tiny)))
     values = values - values.max(axis=1, keepdims=True)
     return values - np.log(np.exp(values).sum(axis=1, keepdims=True))

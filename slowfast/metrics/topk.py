@@ -53,25 +53,55 @@ def topk_accuracy(scores: Tensor, labels: Tensor, ks: Sequence[int] = (1, 5)) ->
         >>> topk_accuracy(torch.tensor([[0.1, 0.7, 0.2]]), torch.tensor([2]), (1, 2))
         {1: 0.0, 2: 100.0}
     """
-    ranks = label_ranks(scores, labels)
+    return rank_accuracy(label_ranks(scores, labels), ks)
+
+
+def rank_accuracy(ranks: Tensor, ks: Sequence[int] = (1, 5)) -> dict[int, float]:
+    """Share of ``ranks`` below each of ``ks``, in percent.
+
+    Args:
+        ranks: ``(N,)`` from :func:`label_ranks` or :func:`combined_ranks`, N > 0.
+        ks: each at least 1.
+    """
     return {k: _percent(ranks < k) for k in ks}
 
 
-def joint_topk_accuracy(
-    scores: Mapping[str, Tensor], labels: Mapping[str, Tensor], ks: Sequence[int] = (1, 5)
-) -> dict[int, float]:
-    """Share of samples where every task's label is among its k best, in percent.
+def combined_ranks(
+    log_scores: Mapping[str, Tensor], labels: Mapping[str, Tensor], k: int
+) -> Tensor:
+    """Place of the labels of all tasks together among the best combinations of classes.
 
-    What EPIC-KITCHENS baselines report as action accuracy of a verb and a noun head.
+    A combination scores the product of its classes' probabilities: so EPIC-KITCHENS ranks actions,
+    the pairs of a verb and a noun. Equal combinations stand in the order of their classes' places
+    in the first task, then in the second; for the challenge's own order among them see
+    :mod:`slowfast.metrics.epic`.
 
     Args:
-        scores: task -> ``(N, C_task)``.
-        labels: task -> ``(N,)``.
-        ks: each at least 1.
+        log_scores: task -> log-probabilities ``(N, C_task)``, up to a constant per row.
+        labels: task -> class ids ``(N,)``.
+        k: how many combinations are looked at.
+
+    Returns:
+        ``(N,)`` int64: 0 for the best, ``k`` where the labels are not among the ``k`` best.
+
+    Example:
+        >>> verb, noun = torch.tensor([[0.6, 0.4]]), torch.tensor([[0.9, 0.1]])
+        >>> labels = {"verb": torch.tensor([1]), "noun": torch.tensor([0])}
+        >>> combined_ranks({"verb": verb.log(), "noun": noun.log()}, labels, 5)
+        tensor([1])
     """
-    ranks = torch.stack([label_ranks(scores[task], labels[task]) for task in scores])
-    worst = ranks.max(dim=0).values
-    return {k: _percent(worst < k) for k in ks}
+    totals, right = torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool)
+    for task, scores in log_scores.items():
+        # a combination among the k best has a class among the k best of every task
+        best, classes = torch.sort(scores, dim=1, descending=True, stable=True)
+        best, classes = best[:, :k], classes[:, :k]
+        hits = (classes == labels[task].view(-1, 1)) & ~best.isnan()  # (N, k)
+        totals = (totals.to(best)[:, :, None] + best[:, None, :]).flatten(1)  # (N, k * k)
+        right = (right.to(hits.device)[:, :, None] & hits[:, None, :]).flatten(1)
+        totals, order = torch.sort(totals, dim=1, descending=True, stable=True)
+        totals, right = totals[:, :k], right.gather(1, order[:, :k])
+    misses = ~right.any(dim=1)
+    return torch.where(misses, k, right.int().argmax(dim=1))
 
 
 def _percent(hits: Tensor) -> float:

@@ -15,17 +15,18 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
 
-from slowfast.datasets.epic_kitchens import EpicSegment, read_column, read_segments
+from slowfast.datasets.epic_kitchens import read_segments
 from slowfast.datasets.epic_results import Results, ResultsError, check_free
+from slowfast.engine.epic import challenge_metrics, read_subsets
 from slowfast.metrics.epic import (
     ACTION_CLASSES,
     NUM_NOUNS,
     NUM_VERBS,
-    epic_accuracies,
     log_probabilities,
     looks_like_probabilities,
     rank_actions,
 )
+from slowfast.reports.table import Table
 
 VERSION = "0.2"
 CHALLENGES = ("action_recognition", "action_anticipation")
@@ -33,6 +34,7 @@ SUPERVISION = ("sls_pt", "sls_tl", "sls_td")
 FILE_NAME = "test.json"
 _CLASSES = {"verb": NUM_VERBS, "noun": NUM_NOUNS}
 _SHOWN = 5
+_COLUMNS = [(task, k) for k in (1, 5) for task in ("verb", "noun", "action")]
 
 _logger = logging.getLogger(__name__)
 
@@ -89,12 +91,11 @@ def validation_report(
         partial: allow results for a part of the split.
 
     Returns:
-        See :func:`slowfast.metrics.epic.epic_accuracies`; also ``num_segments``.
+        See :func:`slowfast.metrics.epic.epic_accuracies`; also ``num_segments``. Tail classes and
+        unseen participants only where the folder has their lists.
     """
     folder = Path(annotations_dir)
     segments = {segment.narration_id: segment for segment in read_segments(folder / labels)}
-    # rows stay in the order of the file: the challenge's softmax sums over all of them, and the
-    # order of a sum decides its last digit, that of products, and so between nearly tied actions
     check_narrations(results, list(segments), partial=partial)
     for task, scores in (("verb", results.verb_output), ("noun", results.noun_output)):
         if looks_like_probabilities(scores):
@@ -104,30 +105,8 @@ def validation_report(
                 "their logarithms",
                 results.source, task,
             )  # fmt: skip
-    chosen = [segments[name] for name in results.narration_id]
-    accuracies = epic_accuracies(
-        results.verb_output,
-        results.noun_output,
-        verbs=[_label(segment, segment.verb) for segment in chosen],
-        nouns=[_label(segment, segment.noun) for segment in chosen],
-        participants=[segment.participant for segment in chosen],
-        tail_verbs=_ids(folder / "EPIC_100_tail_verbs.csv", "verb"),
-        tail_nouns=_ids(folder / "EPIC_100_tail_nouns.csv", "noun"),
-        unseen_participants=read_column(
-            folder / "EPIC_100_unseen_participant_ids_validation.csv", "participant_id"
-        ),
-    )
-    return {**accuracies, "num_segments": float(len(chosen))}
-
-
-def _label(segment: EpicSegment, label: int | None) -> int:
-    if label is None:
-        raise ResultsError(f"{segment.source}: no classes here; a report needs a labelled split")
-    return label
-
-
-def _ids(path: Path, column: str) -> list[int]:
-    return [int(number) for number in read_column(path, column)]
+    metrics = challenge_metrics(results, segments, read_subsets(folder))
+    return {**metrics, "num_segments": float(len(results))}
 
 
 def format_report(accuracies: Mapping[str, float]) -> str:
@@ -141,19 +120,33 @@ def format_report(accuracies: Mapping[str, float]) -> str:
         |---|---|---|---|---|---|---|
         | all | 61.00 | - | - | - | - | - |
     """
-    columns = [(task, k) for k in (1, 5) for task in ("verb", "noun", "action")]
     lines = [
         f"{accuracies['num_segments']:.0f} segments, percent",
         "",
-        "| | " + " | ".join(f"{task}@{k}" for task, k in columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
+        "| | " + " | ".join(f"{task}@{k}" for task, k in _COLUMNS) + " |",
+        "|---" * (len(_COLUMNS) + 1) + "|",
     ]
-    for subset in ("all", "tail", "unseen"):
-        cells = [accuracies.get(f"{subset}_{task}_accuracy_at_{k}") for task, k in columns]
-        if any(cell is not None for cell in cells):
-            shown = ("-" if cell is None else f"{cell:.2f}" for cell in cells)
-            lines.append(f"| {subset} | " + " | ".join(shown) + " |")
+    for subset, *cells in _subset_rows(accuracies):
+        shown = ("-" if cell is None else f"{cell:.2f}" for cell in cells)
+        lines.append(f"| {subset} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
+
+
+def challenge_table(accuracies: Mapping[str, float]) -> Table:
+    """A row for all segments, tail classes and unseen participants, as far as there are figures.
+
+    Args:
+        accuracies: by the challenge's names, among others.
+    """
+    columns = ["segments", *(f"{task}@{k}" for task, k in _COLUMNS)]
+    return Table(columns, list(_subset_rows(accuracies)), "EPIC-KITCHENS challenge, %")
+
+
+def _subset_rows(accuracies: Mapping[str, float]) -> Iterator[list[Any]]:
+    for subset in ("all", "tail", "unseen"):
+        cells = [accuracies.get(f"{subset}_{task}_accuracy_at_{k}") for task, k in _COLUMNS]
+        if any(cell is not None for cell in cells):
+            yield [subset, *cells]
 
 
 def ensemble(runs: Sequence[Results], weights: Sequence[float] | None = None) -> Results:

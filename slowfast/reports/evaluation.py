@@ -6,11 +6,21 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from slowfast.engine.predictions import Predictions
+from slowfast.engine.predictions import SINGLE_TASK, Predictions
+from slowfast.reports.epic_submission import challenge_table
 from slowfast.reports.figures import confusion_figure, save_figure
 from slowfast.reports.table import Cell, Table
 
 logger = logging.getLogger(__name__)
+
+_HEADINGS = {
+    "mean_class_precision": "mean class precision",
+    "mean_class_recall": "mean class recall",
+    "mean_class_f1": "mean class F1",
+    "mean_class_acc": "mean class accuracy",
+    "map": "mAP",
+    "loss": "loss",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,12 @@ class ReportTest:
 
     def __call__(self, predictions: Predictions) -> None:
         """Reports one test."""
+        if not predictions.labels:
+            logger.info("%d videos without labels: no metrics", len(predictions))
+            return
         metrics_table(predictions, self.ks).show()
+        if predictions.dataset_metrics:
+            challenge_table(predictions.dataset_metrics).show()
         for task, labels in predictions.labels.items():
             if labels.ndim == 1:
                 self._write_task(predictions, task)
@@ -43,12 +58,21 @@ class ReportTest:
 
 
 def metrics_table(predictions: Predictions, ks: tuple[int, ...] = (1, 5)) -> Table:
-    """The metrics that are not the mere complement of another."""
+    """One row per task, and one for all tasks together where there are several."""
     metrics = predictions.metrics(ks)
-    rows: list[list[Cell]] = [
-        [name, value] for name, value in metrics.items() if not name.endswith("_err")
-    ]
-    return Table(["metric", "%" if "loss" not in metrics else "% (loss: nats)"], rows)
+    several = len(predictions.scores) > 1
+    names = list(predictions.labels)
+    names += [SINGLE_TASK] if several and SINGLE_TASK not in names else []
+    numbers = {f"top{k}_acc": f"top-{k}" for k in ks} | _HEADINGS
+    rows: list[list[Cell]] = []
+    for name in names:
+        found = {n: metrics.get(f"{name}_{n}" if several else n) for n in numbers}
+        found["loss"] = metrics.get(f"loss_{name}", metrics.get("loss"))
+        rows.append([name, *found.values()])
+    filled = [i for i in range(len(numbers) + 1) if any(row[i] is not None for row in rows)]
+    columns = ["task", *numbers.values()]
+    title = f"{len(predictions)} videos, {predictions.num_views} views each; %, losses in nats"
+    return Table([columns[i] for i in filled], [[row[i] for i in filled] for row in rows], title)
 
 
 def per_class_table(predictions: Predictions, task: str) -> Table:

@@ -17,7 +17,7 @@ def test_default_is_accepted(name, caplog):
 
 
 def test_tables_are_disjoint_and_named():
-    assert len(DEFAULTS) == 59
+    assert len(DEFAULTS) == 55
     assert not {*DEFAULTS, *RENAMED, *IGNORED} & {*all_keys()}
     assert {name.partition(".")[0] for name in (*DEFAULTS, *OPEN_NODES)} == {*NOT_BUILT}
     assert {*RENAMED.values()} <= {*all_keys()}
@@ -29,7 +29,7 @@ def test_tables_are_disjoint_and_named():
         ("DETECTION.ENABLE", "True", "detection"),
         ("MULTIGRID.SHORT_CYCLE", "True", "multigrid training"),
         ("MASK.ENABLE", True, "masked pretraining"),
-        ("MVIT.DIM_MUL", [[1, 2.0]], "MViT"),
+        ("MVIT.PATCH_2D", "True", "MViT"),
         ("BN.NUM_SPLITS", 4, "split batch norm"),
         ("SOLVER.LAYER_DECAY", 0.75, "LARS and layer-wise decay"),
         ("DATA.SSL_COLOR_JITTER", "True", "self-supervised"),

@@ -86,7 +86,7 @@ def test_every_operation_is_the_same_in_all_frames():
     for name in OPS:
         result = ours(frames, name, 0.5 if name == "hue" else 1.0)
         assert (result == result[:1]).all(), name
-    assert len(OPS) == 17
+    assert len(OPS) == 18
 
 
 def test_no_operation_keeps_the_tensor():

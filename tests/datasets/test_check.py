@@ -12,7 +12,7 @@ from PIL import Image
 from slowfast.config import load_cfg
 from slowfast.datasets.annotations import AnnotationError
 from slowfast.datasets.bad_list import leave_out, read_bad_list, write_bad_list
-from slowfast.datasets.base import ClipRecord, open_record
+from slowfast.datasets.base import UNLABELLED, ClipRecord, open_record
 from slowfast.datasets.check import lists
 from slowfast.datasets.check.files import FileCheck, FileJob, content_digest
 from slowfast.datasets.check.problems import KINDS
@@ -142,6 +142,9 @@ def test_labels_duplicates_overlaps():
     splits = {"train": train, "val": [record("b"), record("d", -1)]}
     wrong = list(lists.wrong_labels(splits, {"action": 7}))
     assert [(p.path, p.split) for p in wrong] == [("b", "train"), ("d", "val")]
+    unknown = {"test": [record("e", UNLABELLED)]}  # a challenge's: nothing wrong, no class
+    assert not list(lists.wrong_labels(unknown, {"action": 7}))
+    assert lists.count_classes(unknown, ["action"]) == {"action": {"test": {}}}
     assert "action 7, the model's classes are 0 to 6" in wrong[0].detail
     assert [(p.path, p.detail) for p in lists.duplicates(splits)] == [
         ("c", "also list:c, another label")

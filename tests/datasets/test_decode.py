@@ -11,9 +11,10 @@ import torch
 from torch.nn import functional
 
 from slowfast.datasets.decode import FrameCountError, VideoError, open_video, scaled_size
-from slowfast.datasets.decode import index as index_module
+from slowfast.datasets.decode import pyav as pyav_module
 from slowfast.datasets.decode.index import FrameIndex, IndexCache, KeyFrame
 from slowfast.datasets.decode.pyav import PyAVReader
+from slowfast.datasets.decode.sources import ContainerSource
 from tests.videos import (
     B_FRAMES,
     OPEN_GOP,
@@ -184,17 +185,16 @@ def test_segments_seek_only_when_it_saves_decoding():
     assert parts == [(0, [1, 10, 13]), (24, [25]), (36, [47])]
 
 
-def test_index_is_kept_until_the_file_changes(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("suffix", "reads"), [("mp4", "read_frame_table"), ("mkv", "scan_packets")]
+)
+def test_index_is_kept_until_the_file_changes(tmp_path, monkeypatch, suffix, reads):
     cache = IndexCache(entries=2)
-    monkeypatch.setattr(index_module, "CACHE", cache)
     monkeypatch.setattr("slowfast.datasets.decode.pyav.CACHE", cache)
     scans = []
-    original = index_module.scan_packets
-    monkeypatch.setattr(
-        "slowfast.datasets.decode.pyav.scan_packets",
-        lambda *args: scans.append(args[2]) or original(*args),
-    )
-    path = write_video(tmp_path / "a.mp4", 10)
+    original = getattr(pyav_module, reads)
+    monkeypatch.setattr(pyav_module, reads, lambda *args: scans.append(1) or original(*args))
+    path = write_video(tmp_path / f"a.{suffix}", 10)
     for _ in range(3):
         open_video(path).close()
     assert len(scans) == 1
@@ -202,8 +202,24 @@ def test_index_is_kept_until_the_file_changes(tmp_path, monkeypatch):
     with open_video(path) as reader:
         assert reader.num_frames == 20
     for name in "bc":
-        open_video(shutil.copy(path, tmp_path / f"{name}.mp4")).close()
-    assert len(cache._items) == 2
+        open_video(shutil.copy(path, tmp_path / f"{name}.{suffix}")).close()
+    assert len(cache) == 2
+
+
+def test_indices_of_long_videos_are_not_all_kept(tmp_path):
+    cache = IndexCache(frames=25)
+    for name in "abc":
+        path = write_video(tmp_path / f"{name}.mp4", 10)
+        with PyAVReader(path) as reader:
+            cache.put(path, reader._index)
+    assert len(cache) == 2
+    cache.put(path, reader._index)
+    assert len(cache) == 2
+    path = write_video(tmp_path / "long.mp4", 30)
+    with PyAVReader(path) as reader:
+        cache.put(path, reader._index)
+    assert len(cache) == 1
+    assert cache.get(path)
 
 
 # -- odd and broken files --------------------------------------------------------------------------
@@ -326,8 +342,8 @@ def test_frames_that_come_out_in_another_order_than_their_timestamps(tmp_path, m
 
 def test_a_damaged_frame_is_named(tmp_path):
     path = write_video(tmp_path / "a.mp4", codec="mpeg4", options={"bf": "0", "g": "12"})
-    with PyAVReader(path) as reader:
-        entry = reader._stream.index_entries[20]
+    with ContainerSource(path, 1) as source:
+        entry = source.stream.index_entries[20]
 
     def zero(data):
         data[entry.pos : entry.pos + entry.size] = bytes(entry.size)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from slowfast.datasets.annotations import AnnotationError, read_table
+from slowfast.datasets.base import UNLABELLED
 from slowfast.datasets.epic_kitchens import EpicKitchens, read_column, read_segments
 from slowfast.utils.errors import UserError
 from slowfast.utils.safe_pickle import UnsafePickleError, load_pickle
@@ -126,10 +127,22 @@ def test_single_task_and_class_names(tmp_path, annotations):
 def test_test_set_has_no_labels(tmp_path, annotations, caplog):
     root = make_files(tmp_path / "data", "P01/P01_11", "P02/P02_101")
     lists = {"test": "EPIC_100_test_timestamps.pkl"}  # only the CSV is there: it is taken
+    caplog.set_level("INFO")
     records = EpicKitchens(root, annotations, lists=lists).records("test")
     assert [record.name for record in records] == ["P01_11_0", "P02_101_7"]
-    assert records[0].labels == {"verb": 0, "noun": 0}
-    assert "no classes in this list" in caplog.text
+    assert records[0].labels == {"verb": UNLABELLED, "noun": UNLABELLED}
+    assert "has no classes: scores only" in caplog.text
+    verb_only = EpicKitchens(root, annotations, lists=lists, tasks=("verb",))
+    assert verb_only.records("test")[0].labels == UNLABELLED
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_only_a_test_list_may_lack_labels(tmp_path, annotations, split):
+    root = make_files(tmp_path / "data", "P01/P01_11", "P02/P02_101")
+    dataset = EpicKitchens(root, annotations, lists={split: "EPIC_100_test_timestamps.csv"})
+    message = rf"timestamps\.csv:2: no column verb_class.*EPICKITCHENS\.{split.upper()}_LIST"
+    with pytest.raises(AnnotationError, match=message):
+        dataset.records(split)
 
 
 def test_lists_are_joined_and_ids_are_unique(tmp_path, annotations):

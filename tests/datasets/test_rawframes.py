@@ -4,9 +4,10 @@ import logging
 
 import pytest
 
+from slowfast.config import load_cfg
 from slowfast.datasets.annotations import AnnotationError
 from slowfast.datasets.decode.base import VideoError
-from slowfast.datasets.rawframes import RawFrames
+from slowfast.datasets.rawframes import RawFrames, pair_up
 
 
 def make(root, text, name="train.txt", videos=("a", "b c"), images=(1, 10)):
@@ -105,3 +106,35 @@ def test_missing_and_empty_folders(tmp_path):
     make(tmp_path, "\n")
     with pytest.raises(AnnotationError, match="no lines"):
         RawFrames(tmp_path).records("train")
+
+
+def test_several_lists_and_roots(tmp_path):
+    make(tmp_path / "one", "a 0\n", name="mine.txt")
+    (tmp_path / "two").mkdir()
+    make(tmp_path / "two" / "custom_dataset", "a 1\nb c 2\n", name="mine.txt")
+    (tmp_path / "two" / "mine.txt").write_text("a.mp4 1\n")  # what the frames were dumped from
+    roots = [str(tmp_path / "one"), str(tmp_path / "two")]
+    options = [
+        "TRAIN.DATASET", "rawframes", "RAWFRAMES.TRAIN_ROOTS", str(roots),
+        "RAWFRAMES.TRAIN_LISTS", "[mine.txt]", "MODEL.NUM_CLASSES", "3",
+    ]  # fmt: skip
+    family = RawFrames.from_cfg(load_cfg(None, options))
+    assert [record.labels for record in family.records("train")] == [0, 1, 2]
+    assert [line.label for line in family.lines("train")] == [0, 1, 2]
+    short = RawFrames.from_cfg(load_cfg(None, [*options, "MODEL.NUM_CLASSES", "2"]))
+    with pytest.raises(AnnotationError, match=r"mine\.txt:2"):
+        short.records("train")
+
+
+def test_lists_and_roots_that_do_not_go_together():
+    assert pair_up(["r"], ["a", "b"]) == [("r", "a"), ("r", "b")]
+    assert pair_up(["r", "s"], ["a", "b"]) == [("r", "a"), ("s", "b")]
+    with pytest.raises(AnnotationError, match=r"3 annotation files .* and 2 data roots"):
+        pair_up(["r", "s"], ["a", "b", "c"])
+
+
+def test_a_list_that_is_not_there(tmp_path):
+    make(tmp_path / "custom_dataset", "a 0\n")
+    family = RawFrames(tmp_path, lists={"train": "other.txt"})
+    with pytest.raises(AnnotationError, match=r"no annotation file .*other\.txt"):
+        family.records("train")

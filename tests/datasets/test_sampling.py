@@ -1,5 +1,6 @@
 """Which frames make a clip: tables by hand, and PySlowFast's formula in torch."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from slowfast.datasets.sampling import (
     frame_indices,
     random_start,
     view_starts,
+    weighted_start,
 )
 
 
@@ -142,3 +144,60 @@ def test_repeat_frame_shows_the_middle_frame_only():
     moving = ClipSampler(num_frames=5, stride=2).clips(30, fps=30)[0]
     still = ClipSampler(num_frames=5, stride=2, repeat_frame=True).clips(30, fps=30)[0]
     assert still == [moving[2]] * 5
+
+
+def test_weighted_starts_follow_the_weights():
+    """Starts are drawn in proportion to the sum of the weights a clip from there covers."""
+    weights = [0, 0, 1, 3, 0, 0, 0, 2]
+    generator = torch.Generator().manual_seed(0)
+    counts = [0] * 6
+    for _ in range(6000):
+        counts[weighted_start(8, 3.7, weights, generator)] += 1
+    sums = [sum(weights[start : start + 3]) for start in range(6)]
+    assert sums == [1, 4, 4, 3, 0, 2]
+    for count, expected in zip(counts, sums, strict=True):
+        assert count / 6000 == pytest.approx(expected / sum(sums), abs=0.02)
+
+
+def test_weighted_starts_without_a_choice():
+    generator = torch.Generator().manual_seed(0)
+    assert weighted_start(5, 64.0, [1.0] * 5, generator) == 0
+    starts = {weighted_start(8, 3.0, [0.0] * 8, generator) for _ in range(200)}
+    assert starts == set(range(6))  # nothing is better than anything else
+
+
+def test_weights_of_another_length_are_not_used():
+    sampler = ClipSampler(num_frames=4, stride=2)
+    clips = [
+        sampler.clips(100, 30, torch.Generator().manual_seed(0), weights)
+        for weights in (None, np.ones(99, np.float32), np.eye(1, 100, 90, dtype=np.float32)[0])
+    ]
+    assert clips[0] == clips[1]
+    assert clips[2][0][0] <= 90 <= clips[2][0][-1]
+
+
+def test_short_videos_are_held_or_looped():
+    hold = ClipSampler(num_frames=6, stride=2).clips(7, 30)
+    loop = ClipSampler(num_frames=6, stride=2, loop=True).clips(7, 30)
+    assert hold == [[0, 2, 4, 6, 6, 6]]
+    assert loop == [[0, 2, 4, 6, 1, 4]]
+    long = ClipSampler(num_frames=6, stride=2, loop=True)
+    assert long.clips(50, 30) == ClipSampler(num_frames=6, stride=2).clips(50, 30)
+
+
+def test_frames_jitter_within_the_stride():
+    sampler = ClipSampler(num_frames=8, stride=4, frame_jitter=True)
+    plain = ClipSampler(num_frames=8, stride=4)
+    moved = set()
+    for seed in range(50):
+        (clip,) = sampler.clips(200, 30, torch.Generator().manual_seed(seed))
+        (fixed,) = plain.clips(200, 30, torch.Generator().manual_seed(seed))
+        assert clip == sorted(clip)
+        moved |= {a - b for a, b in zip(clip, fixed, strict=True)}
+    assert {0, 1, 2, 3, 4} <= moved <= {0, 1, 2, 3, 4, 5}  # the stride is 31 / 7
+    assert sampler.clips(200, 30) == plain.clips(200, 30)  # validation draws nothing
+
+
+def test_no_target_rate_means_the_videos_own():
+    sampler = ClipSampler(num_frames=4, stride=2, target_fps=0)
+    assert sampler.clips(80, 25) == sampler.clips(80, 60) == sampler.clips(80, 30)

@@ -153,6 +153,37 @@ def test_a_flip_turns_about_a_fixed_axis():
     assert 0 < facing.sum() < T
 
 
+@pytest.mark.parametrize("verb", ["rotate_clockwise", "wiggle", "push_left"])
+def test_a_hand_with_a_firm_grip_turns_with_the_object(verb):
+    from slowfast.datasets.synthetic import scene
+
+    pose = draw_pose(VERBS.index(verb), T, np.random.default_rng(4))
+    angles = []
+    for firm in (False, True):
+        course = scene._hand_layer(
+            pose, np.random.default_rng(0), SceneOptions(firm_grip=firm)
+        ).course
+        angles.append(np.unwrap(np.arctan2(course[:, 1, 0], course[:, 0, 0])))
+    turned = angles[1] - angles[0]
+    np.testing.assert_allclose(turned - turned[0], pose.angle - pose.angle[0], atol=1e-9)
+    assert np.ptp(turned) > 0.5 if verb != "push_left" else np.ptp(turned) < 1e-9
+
+
+def test_a_firm_grip_comes_from_all_sides_whatever_the_verb():
+    """So the side that one frame shows tells nothing."""
+    from slowfast.datasets.synthetic import scene
+
+    for verb in ("rotate_clockwise", "push_left"):
+        rng = np.random.default_rng(0)
+        sides = []
+        for _ in range(400):
+            pose = draw_pose(VERBS.index(verb), 8, rng)
+            course = scene._hand_layer(pose, rng, SceneOptions(8, 32, firm_grip=True)).course
+            sides.append(np.arctan2(course[3, 1, 0], course[3, 0, 0]))
+        counts, _ = np.histogram(sides, bins=4, range=(-np.pi, np.pi))
+        assert counts.min() > 70, verb
+
+
 def _centred(course):
     linear = course.copy()
     linear[:, :2, 2] = 0

@@ -12,9 +12,9 @@ from slowfast.datasets.synthetic import (
     ACTIONS,
     OutputDirError,
     SyntheticOptions,
-    build,
     list_clips,
     make_synthetic,
+    timeline,
 )
 
 OPTIONS = SyntheticOptions(
@@ -111,7 +111,7 @@ class StopError(Exception):
 def interrupted(root, options, monkeypatch, *, after=9):
     """A run that dies while it writes clip number ``after``."""
     count = 0
-    real = build.render_clip
+    real = timeline.render_clip
 
     def dying(*arguments):
         nonlocal count
@@ -121,7 +121,7 @@ def interrupted(root, options, monkeypatch, *, after=9):
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "render_clip", dying)
+        patch.setattr(timeline, "render_clip", dying)
         with pytest.raises(StopError):
             make_synthetic(root, options)
     return root

@@ -7,6 +7,7 @@ import torch
 
 from slowfast.config import get_cfg
 from slowfast.datasets.augment.color import ColorJitter
+from slowfast.datasets.augment.plan import SpatialPlan
 from slowfast.datasets.augment.randaugment import RandAugment
 from slowfast.datasets.augment.spatial import (
     Box,
@@ -20,11 +21,11 @@ from slowfast.datasets.augment.spatial import (
 )
 from slowfast.datasets.transforms import (
     EvalTransform,
-    SpatialPlan,
     TrainTransform,
     build_eval_transform,
     build_train_transform,
 )
+from slowfast.utils import vision
 
 
 def gen(seed=0):
@@ -294,6 +295,44 @@ def test_eval_scaling_is_torchvisions():
     f = vision.functional()
     small = f.resize(torch.from_numpy(noise).permute(0, 3, 1, 2), [32, 48], antialias=True)
     assert torch.equal(clip, small[..., 8:40])
+
+
+@pytest.mark.parametrize("size", [(120, 160), (240, 90), (30, 40)])
+def test_whole_frames_in_an_exact_size_are_torchvisions(size):
+    """The published IMFE transform: antialiased, the frame's shape ignored."""
+    functional = vision.functional()
+    frames = smooth_frames(2, *size)
+    transform = EvalTransform(crop_size=1, short_side=1, resize=(64, 88))
+    plan = transform.plan(*size)
+    clip = transform.apply(frames, plan)
+    assert clip.shape == (1, 3, 2, 64, 88)
+    expected = functional.resize(torch.from_numpy(frames).permute(0, 3, 1, 2), [64, 88])
+    assert torch.equal(clip[0].transpose(0, 1), expected)
+    if plan.short_side is not None:  # what the decoder gives is never enlarged
+        height, width = scaled_size(*size, plan.short_side)
+        assert height >= 64
+        assert width >= 88
+
+
+def test_whole_frames_in_training_are_flipped_and_coloured_only():
+    transform = TrainTransform(crop_size=1, resize=(10, 12))
+    frames = smooth_frames()
+    flips = Counter()
+    for seed in range(20):
+        plan = transform.plan(120, 160, gen(seed))
+        clip = transform.apply(frames, plan)
+        assert clip.shape == (3, 3, 10, 12)
+        flips[bool(clip[1, 0, 0, 0] > clip[1, 0, 0, -1])] += 1
+    assert min(flips.values()) > 3
+
+
+def test_resize_key_takes_the_place_of_crops():
+    cfg = get_cfg()
+    cfg.DATA.RESIZE = [32, 44]
+    for transform in (build_train_transform(cfg), build_eval_transform(cfg, "val")):
+        assert transform.resize == (32, 44)
+    with pytest.raises(ValueError, match=r"NUM_SPATIAL_CROPS is 3, but DATA.RESIZE .*: set 1"):
+        build_eval_transform(cfg, "test")
 
 
 def test_wrong_frames_are_named():

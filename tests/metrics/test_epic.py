@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from slowfast.metrics import combined_ranks, rank_accuracy
 from slowfast.metrics.epic import (
     action_id,
     epic_accuracies,
@@ -200,6 +202,25 @@ def test_errors(change, message):
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
         epic_accuracies(**(arguments | change))
+
+
+def test_combined_ranks_are_the_challenges_without_ties():
+    """What training and validation log as the action is what the challenge computes."""
+    rng = np.random.default_rng(5)
+    verb_scores, noun_scores = rng.normal(size=(300, 97)) * 3, rng.normal(size=(300, 300)) * 3
+    verbs = rank_classes(verb_scores, 4)[np.arange(300), rng.integers(0, 4, 300)]
+    nouns = rank_classes(noun_scores, 4)[np.arange(300), rng.integers(0, 4, 300)]
+    theirs = epic_accuracies(verb_scores, noun_scores, verbs=verbs, nouns=nouns)
+    logs = {
+        task: torch.from_numpy(scores).log_softmax(1)
+        for task, scores in (("verb", verb_scores), ("noun", noun_scores))
+    }
+    labels = {"verb": torch.from_numpy(verbs), "noun": torch.from_numpy(nouns)}
+    ours = rank_accuracy(combined_ranks(logs, labels, 5), (1, 5))
+    assert 1 < ours[1] < ours[5] < 99
+    assert ours == {
+        k: pytest.approx(theirs[f"all_action_accuracy_at_{k}"], abs=1e-9) for k in (1, 5)
+    }
 
 
 def test_number_of_actions_is_checked():

@@ -1,3 +1,5 @@
+import itertools
+import math
 import warnings
 
 import numpy as np
@@ -6,13 +8,14 @@ import torch
 
 from slowfast.metrics import (
     average_precision,
+    combined_ranks,
     confusion_matrix,
-    joint_topk_accuracy,
     label_ranks,
     mean_average_precision,
     mean_class,
     mean_class_accuracy,
     per_class_table,
+    rank_accuracy,
     topk_accuracy,
 )
 
@@ -65,11 +68,54 @@ def test_labels_outside_the_scores():
         topk_accuracy(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 
 
-def test_all_tasks_at_once():
-    scores = {"verb": torch.eye(3), "noun": torch.eye(3).flip(0)}
-    labels = {"verb": torch.tensor([0, 1, 0]), "noun": torch.tensor([2, 0, 0])}
-    # verb right, right, wrong; noun right, wrong, right
-    assert joint_topk_accuracy(scores, labels, (1, 3)) == {1: pytest.approx(100 / 3), 3: 100.0}
+def plain_combined_rank(rows, labels, k):
+    """All combinations of classes of one sample, listed and sorted by their product."""
+    combinations = itertools.product(*(range(len(row)) for row in rows))
+    products = {
+        ids: math.prod(row[i] for row, i in zip(rows, ids, strict=True)) for ids in combinations
+    }
+    return min(sorted(products, key=products.get, reverse=True).index(tuple(labels)), k)
+
+
+@pytest.mark.parametrize("sizes", [(9, 11), (3, 8), (4, 5, 6)])
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_combinations_are_ranked_by_the_product_of_probabilities(sizes, k):
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(60, size, generator=generator, dtype=torch.double) for size in sizes]
+    # labels among the likely, so that not all of them are out of reach
+    labels = [
+        scores.topk(3).indices.gather(1, torch.randint(3, (60, 1), generator=generator))[:, 0]
+        for scores in logits
+    ]
+    tasks = ["verb", "noun", "hand"][: len(sizes)]
+    ranks = combined_ranks(
+        {task: x.log_softmax(1) for task, x in zip(tasks, logits, strict=True)},
+        dict(zip(tasks, labels, strict=True)),
+        k,
+    )
+    probabilities = [x.softmax(1).tolist() for x in logits]
+    expected = [
+        plain_combined_rank([task[i] for task in probabilities], [ids[i] for ids in labels], k)
+        for i in range(60)
+    ]
+    assert ranks.tolist() == expected
+    assert rank_accuracy(ranks, (1,))[1] == pytest.approx(100 * expected.count(0) / 60)
+
+
+def test_action_of_two_right_tasks_may_not_be_among_the_five_best():
+    """Both labels fifth best: 16 pairs come first, though each is in its task's top 5."""
+    scores = torch.tensor([[0.3, 0.25, 0.2, 0.15, 0.1]]).log()
+    labels = {"verb": torch.tensor([4]), "noun": torch.tensor([4])}
+    logs = {"verb": scores, "noun": scores}
+    assert topk_accuracy(scores, labels["verb"], (5,)) == {5: 100.0}
+    assert combined_ranks(logs, labels, 5).tolist() == [5]
+    assert combined_ranks(logs, labels, 25).tolist() == [24]
+
+
+def test_combinations_with_numbers_that_are_none_never_flatter():
+    logs = {"verb": torch.full((2, 3), float("nan")), "noun": torch.zeros(2, 3)}
+    labels = {"verb": torch.tensor([0, 1]), "noun": torch.tensor([0, 0])}
+    assert combined_ranks(logs, labels, 5).tolist() == [5, 5]
 
 
 def random_confusion():

@@ -66,10 +66,21 @@ SAMPLING: Tree = {
         "how much of an accuracy is due to motion.",
     ),
     "TARGET_FPS": Key(
-        30.0, "Frames per second that SAMPLING_RATE refers to; videos are converted.", low=0.01
+        30.0,
+        "Frames per second that SAMPLING_RATE refers to; videos are converted. 0: each video's own "
+        "rate, SAMPLING_RATE counts its frames.",
+        low=0,
     ),
     "TRAIN_JITTER_FPS": Key(
         0.0, "Training draws the target rate from TARGET_FPS + [0, this), in frames/s.", low=0
+    ),
+    "FRAME_JITTER": Key(
+        False, "Move each frame of a training clip by a random part of the stride, on its own."
+    ),
+    "SHORT_VIDEO": Key(
+        "hold",
+        "How a video shorter than the clip fills it: hold (its last frame), loop (from its start).",
+        options=("hold", "loop"),
     ),
     "USE_OFFSET_SAMPLING": Key(
         False, "Test clips reach from the first to the last possible start of the video."
@@ -108,11 +119,27 @@ SPATIAL: Tree = {
     "TRAIN_JITTER_ASPECT_RELATIVE": Key(
         [], "Range of the crop's width/height, e.g. [0.75, 1.3333].", item=float, low=0.01
     ),
+    "MULTI_SCALE_CROP": Key(
+        [],
+        "Shares of the short side, e.g. [1, 0.875, 0.75, 0.66], from which the height and width of "
+        "a training crop are drawn, at one of 13 fixed places (TSN); not empty: it replaces "
+        "TRAIN_JITTER_SCALES in training.",
+        item=float,
+        low=0.01,
+        high=1,
+    ),
     "TRAIN_JITTER_MOTION_SHIFT": Key(
         False, "Random resized crop moves linearly from one box to another over the clip."
     ),
     "TRAIN_CROP_SIZE": Key(224, "Side of the square training and validation crop, pixels.", low=1),
     "TEST_CROP_SIZE": Key(256, "Side of the square test crop, pixels.", low=1),
+    "RESIZE": Key(
+        [],
+        "Height and width in pixels that whole frames are brought to, whatever their shape, "
+        "instead of jitter and crops, in training and testing. Empty: jitter and crops.",
+        item=int,
+        low=1,
+    ),
     "INV_UNIFORM_SAMPLE": Key(
         False, "Draw 1/scale uniformly rather than the scale of TRAIN_JITTER_SCALES."
     ),
@@ -171,6 +198,23 @@ AUG: Tree = {
         "List of those statistics; empty: mean_std_list.txt in DATA.PATH_TO_DATA_DIR. "
         "tools/make_mean_std.py writes it.",
     ),
+    "ROTATE_PROB": Key(0.0, "Probability that a training clip is rotated.", low=0, high=1),
+    "ROTATE_DEGREES": Key(10.0, "Largest angle of it, to either side.", low=0, high=180),
+    "PHOTOMETRIC": {
+        "PROB": Key(
+            0.0,
+            "Share of the training clips that get photometric distortion: each of the following "
+            "with probability 0.5. Never together with CrossNorm.",
+            low=0,
+            high=1,
+        ),
+        "BRIGHTNESS": Key(
+            [65.0, 190.0], "Range of the mean grey level a clip is brought to.", low=0, high=255
+        ),
+        "CONTRAST": Key([0.6, 1.4], "Range of the contrast factor.", low=0),
+        "SATURATION": Key([0.7, 1.3], "Range of the saturation factor.", low=0),
+        "HUE": Key(18.0, "Largest turn of the hue, degrees of 360.", low=0, high=180),
+    },
     "RE_PROB": Key(0.25, "Probability that a rectangle of a clip is erased.", low=0, high=1),
     "RE_MODE": Key(
         "pixel",
@@ -201,8 +245,15 @@ EPICKITCHENS: Tree = {
         "EPIC_100_train.pkl", "Training segments; .csv and .pkl stand in for each other."
     ),
     "VAL_LIST": Key("EPIC_100_validation.pkl", "Validation segments."),
-    "TEST_LIST": Key("EPIC_100_validation.pkl", "Test segments."),
-    "TEST_SPLIT": Key("validation", "Name of the split that TEST_LIST holds."),
+    "TEST_LIST": Key(
+        "EPIC_100_validation.pkl",
+        "Test segments; without classes (EPIC_100_test_timestamps) results are saved, not scored.",
+    ),
+    "TEST_SPLIT": Key(
+        "validation",
+        "Which participants are unseen in TEST_LIST: those of "
+        "EPIC_100_unseen_participant_ids_<this>.csv.",
+    ),
     "TRAIN_PLUS_VAL": Key(False, "Train on both splits, for a final submission."),
     "SOURCE": Key(
         "auto",
@@ -214,9 +265,25 @@ EPICKITCHENS: Tree = {
 }
 
 FEATURES: Tree = {
-    "FRAMES_DIR": Key("rawframes_rgb", "Frame folders, below DATA.PATH_TO_DATA_DIR."),
-    "FEATURES_DIR": Key("flow", "One <video>.npy per frame folder, a row per clip; likewise."),
-    "NUM_VAL": Key(300, "Videos held out for validation.", low=0),
+    "FRAMES_DIR": Key(
+        "rawframes_rgb", "Frame folders or video files, below DATA.PATH_TO_DATA_DIR."
+    ),
+    "FEATURES_DIR": Key("flow", "One <video>.npy per video, a row per clip; likewise."),
+    "INTERVAL": Key(6, "Frames from one row, and clip, to the next.", low=1),
+    "NUM_VAL": Key(300, "Videos held out for validation, the last by name.", low=0),
+    "TRAIN_LIST": Key(
+        "", "Text file with a video name per line, below the data folder; empty: by NUM_VAL."
+    ),
+    "VAL_LIST": Key("", "The same for validation and test."),
+}
+
+RAWFRAMES: Tree = {
+    f"{split}_{leaf}": Key([], doc, item=str)
+    for split in ("TRAIN", "VAL", "TEST")
+    for leaf, doc in (
+        ("LISTS", f"Annotation files of {split.lower()}. Empty: {split.lower()}.txt."),
+        ("ROOTS", "Folders with the frames of these lists. Empty: DATA.PATH_TO_DATA_DIR."),
+    )
 }
 
 NODES: Tree = {
@@ -226,4 +293,5 @@ NODES: Tree = {
     "MIXUP": MIXUP,
     "EPICKITCHENS": EPICKITCHENS,
     "FEATURES": FEATURES,
+    "RAWFRAMES": RAWFRAMES,
 }

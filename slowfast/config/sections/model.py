@@ -8,15 +8,17 @@ MODEL: Tree = {
     "ARCH": Key(
         "slowfast",
         "Architecture within a family: slowfast; c2d, i3d, slow, 2d, "
-        "c2d_nopool, i3d_nopool (ResNet; nopool: no temporal pooling after res2); x3d; mobilenet. "
+        "c2d_nopool, i3d_nopool (ResNet; nopool: no temporal pooling after res2); x3d; mobilenet; "
+        "resnet_lstm; imfe; s3d_mobilenetv3, x3d_mobilenetv3_lgd_gc (MobileNetV3); "
+        "csn, r2plus1d, mvit (PyTorchVideo's). "
         "Decides temporal kernels and the number of pathways. Where no YAML sets it, the one of "
         "MODEL_NAME is taken, if that has only one.",
         structural=True,
     ),
     "MODEL_NAME": Key(
         "SlowFast",
-        "Entry of the model registry: SlowFast, ResNet, X3D, ... Where no YAML sets it, the "
-        "family of MODEL.ARCH is taken.",
+        "Entry of the model registry: SlowFast, ResNet, X3D, ... (docs/models.md). Where no YAML "
+        "sets it, the family of MODEL.ARCH is taken.",
         structural=True,
     ),
     "NUM_CLASSES": Key(
@@ -35,8 +37,17 @@ MODEL: Tree = {
         "cross_entropy",
         "Criterion: cross_entropy (one label), soft_cross_entropy (label distributions: mixup, "
         "label smoothing), bce_logit and its synonym bce (several labels per video; both on "
-        "logits), mse.",
-        options=("cross_entropy", "soft_cross_entropy", "bce", "bce_logit", "mse"),
+        "logits); am_softmax (models with a cosine head; node AM_SOFTMAX); mse and cosine regress "
+        "stored features (TRAIN.DATASET features), cosine being 1 - their cosine.",
+        options=(
+            "cross_entropy",
+            "soft_cross_entropy",
+            "bce",
+            "bce_logit",
+            "mse",
+            "cosine",
+            "am_softmax",
+        ),
     ),
     "LABEL_SMOOTHING": Key(
         0.0,
@@ -58,6 +69,12 @@ MODEL: Tree = {
             "tiny",
             "c2d_nopool",
             "i3d_nopool",
+            "resnet_lstm",
+            "imfe",
+            "s3d_mobilenetv3",
+            "x3d_mobilenetv3_lgd_gc",
+            "csn",
+            "r2plus1d",
         ],
         "Values of MODEL.ARCH that take one pathway.",
         item=str,
@@ -99,6 +116,12 @@ MODEL: Tree = {
         options=("auto", "contiguous", "channels_last_3d"),
     ),
     "COMPILE": Key(False, "Run the model through torch.compile; the first steps take minutes."),
+    "PRETRAINED": Key(
+        "",
+        "Weights of an image network to start from, of the families around one (ResNetLSTM, IMFE: "
+        "a ResNet; MobileNetV3: its large form): a file, a URL, or imagenet (torchvision's, "
+        "downloaded once). Empty: fresh ones.",
+    ),
 }
 
 RESNET: Tree = {
@@ -125,7 +148,12 @@ RESNET: Tree = {
     "ZERO_INIT_FINAL_BN": Key(
         False, "Start the last batch norm of each block at weight 0: a block begins as identity."
     ),
-    "DEPTH": Key(50, "Layers of the ResNet.", options=(18, 50, 101), structural=True),
+    "DEPTH": Key(
+        50,
+        "Layers of the ResNet; 34 and 152 of image ResNets only (ResNetLSTM, IMFE).",
+        options=(18, 34, 50, 101, 152),
+        structural=True,
+    ),
     "NUM_BLOCK_TEMP_KERNEL": Key(
         [[3], [4], [6], [3]],
         "Per stage res2..res5 and pathway: how many blocks have the stage's temporal kernel; the "
@@ -259,6 +287,123 @@ MOBILENET: Tree = {
     ),
 }
 
+LSTM: Tree = {
+    "HIDDEN_SIZE": Key(1024, "Units of the LSTM per direction.", low=1, structural=True),
+    "NUM_LAYERS": Key(2, "Layers of the LSTM.", low=1, structural=True),
+    "BIDIRECTIONAL": Key(
+        True,
+        "Read the clip backwards too; False: predictions need no later frame.",
+        structural=True,
+    ),
+    "POOL": Key(
+        "mean",
+        "How the outputs over time become one feature: mean, or last (not of a bidirectional one).",
+        options=("mean", "last"),
+        structural=True,
+    ),
+    "DROPOUT_RATE": Key(0.3, "Probability of dropout between the layers.", low=0, high=1),
+}
+
+COSINE: Tree = {
+    "EMBEDDING": Key(
+        256, "Dimensions of the embedding whose direction is classified.", low=1, structural=True
+    ),
+    "SCALE": Key(
+        16.0,
+        "Logits are SCALE times the cosines between embedding and class centres, in [-1, 1]; of "
+        "the predictions only, where the objective scales cosines itself.",
+        low=1,
+    ),
+}
+
+IMFE: Tree = {
+    "CLASSIFIER": Key(
+        False,
+        "Classify the feature (MODEL.NUM_CLASSES); False: the output is the feature.",
+        structural=True,
+    ),
+    "CORRELATION": Key(
+        "local",
+        "local: with a window around each position, any input size; all_pairs: with every "
+        "position, as published, one input size.",
+        options=("local", "all_pairs"),
+        structural=True,
+    ),
+    "RADIUS": Key(4, "Of the local window, in positions of 8 pixels.", low=1, structural=True),
+    "WIDTHS": Key(
+        [],
+        "Channels of the frame encoder: stem, second and third stage, output. Empty: [64, 96, "
+        "128, 256] for all_pairs, [32, 64, 96, 128] for local.",
+        item=int,
+        low=1,
+        structural=True,
+    ),
+}
+
+MVIT: Tree = {
+    "DEPTH": Key(16, "Attention blocks (PTVMViT, as all of this node).", low=1, structural=True),
+    "EMBED_DIM": Key(96, "Channels of a token in the first block.", low=1, structural=True),
+    "NUM_HEADS": Key(1, "Attention heads of the first block.", low=1, structural=True),
+    "MLP_RATIO": Key(4.0, "Inner channels of an MLP over the token's.", low=0.1, structural=True),
+    "QKV_BIAS": Key(True, "Queries, keys and values have a bias.", structural=True),
+    "PATCH_KERNEL": Key([3, 7, 7], "Frames, height, width of a token.", low=1, structural=True),
+    "PATCH_STRIDE": Key([2, 4, 4], "Distance of tokens: T, H, W.", low=1, structural=True),
+    "PATCH_PADDING": Key([2, 4, 4], "Padding of the clip: T, H, W.", low=0, structural=True),
+    "NORM_STEM": Key(False, "Normalise the tokens before the first block.", structural=True),
+    "CLS_EMBED_ON": Key(
+        True, "A class token is classified; False: the mean of all tokens.", structural=True
+    ),
+    "SEP_POS_EMBED": Key(
+        False, "Positions in time and in space are learned apart and added.", structural=True
+    ),
+    "DIM_MUL": Key(
+        [],
+        "[[block, factor], ...]: blocks before which tokens get so much wider.",
+        item=float,
+        structural=True,
+    ),
+    "HEAD_MUL": Key([], "The same for the number of heads.", item=float, structural=True),
+    "POOL_Q_STRIDE": Key(
+        [],
+        "[[block, t, h, w], ...]: blocks in which queries, and so tokens, get fewer.",
+        item=int,
+        structural=True,
+    ),
+    "POOL_KV_STRIDE": Key(
+        [],
+        "The same for keys and values; excludes MVIT.POOL_KV_STRIDE_ADAPTIVE.",
+        item=int,
+        structural=True,
+    ),
+    "POOL_KV_STRIDE_ADAPTIVE": Key(
+        None,
+        "Strides t, h, w of keys and values in the first block; they fall as queries get fewer.",
+        types=(list,),
+        item=int,
+        structural=True,
+    ),
+    "POOL_KVQ_KERNEL": Key(
+        None,
+        "Kernel t, h, w of these poolings; None: one more than each stride above 1.",
+        types=(list,),
+        item=int,
+        structural=True,
+    ),
+    "MODE": Key(
+        "conv",
+        "How tokens are pooled: conv (learned), avg or max.",
+        options=("conv", "avg", "max"),
+        structural=True,
+    ),
+    "POOL_FIRST": Key(
+        False, "Pool before the projection to queries, keys and values.", structural=True
+    ),
+    "DROPOUT_RATE": Key(0.0, "Probability of dropout in the blocks.", low=0, high=1),
+    "DROPPATH_RATE": Key(
+        0.1, "Stochastic depth of the last block, growing linearly from 0.", low=0, high=1
+    ),
+}
+
 NODES: Tree = {
     "MODEL": MODEL,
     "RESNET": RESNET,
@@ -268,4 +413,8 @@ NODES: Tree = {
     "BN": BN,
     "TINY": TINY,
     "MOBILENET": MOBILENET,
+    "LSTM": LSTM,
+    "IMFE": IMFE,
+    "MVIT": MVIT,
+    "COSINE": COSINE,
 }

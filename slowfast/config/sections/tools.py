@@ -20,6 +20,30 @@ PRUNING: Tree = {
     "EVALUATE_AFTER_FINE_TUNNING": Key(
         False, "Test after finetuning (the key is spelled this way in files in use)."
     ),
+    "TARGET_MACS": Key(0.0, "Share of the MACs to keep, in place of a ratio; 0: off.", low=0),
+    "TARGET_PARAMS": Key(0.0, "Share of the parameters to keep; 0: off.", low=0),
+    "TARGET_LATENCY_MS": Key(0.0, "Measured time of a clip to reach, ms; 0: off.", low=0),
+    "RUNTIME": Key(
+        "eager",
+        "What times a clip: torch as it is, or an exported model on the CPU.",
+        options=("eager", "onnxruntime", "openvino"),
+    ),
+    "ROUND_TO": Key(1, "Channels left in a layer are a multiple of this.", low=1),
+    "PROTECT": Key([], "Layers, by name or pattern, that keep all channels.", item=str),
+    "PROTECT_STEMS": Key(True, "Stems and the first temporal convolution keep all channels."),
+    "NUM_BATCHES": Key(10, "Training batches that taylor and hessian look at.", low=1),
+    "ITERATIVE_STEPS": Key(1, "Cuts towards the goal, each with scores of its own.", low=1),
+    "STEP_EPOCHS": Key(0, "Epochs of training between those cuts.", low=0),
+    "SPARSE_EPOCHS": Key(0, "Epochs of training towards sparse channels before.", low=0),
+    "SPARSE_WEIGHT": Key(0.01, "Weight of the sparsity penalty in them.", low=0),
+    "SPARSE_KIND": Key(
+        "group_norm",
+        "Penalty: weights tied to a channel, or scales of batch norms.",
+        options=("group_norm", "bn_scale"),
+    ),
+    "LR_FACTOR": Key(1.0, "SOLVER.BASE_LR of all these trainings is multiplied by it.", low=0),
+    "DISTIL": Key(True, "Finetune with the unpruned model as teacher (DISTILLATION)."),
+    "EVAL_SPLIT": Key("test", "Split that accuracies are of.", options=("val", "test")),
 }
 
 DISTILLATION: Tree = {

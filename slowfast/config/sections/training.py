@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slowfast.config.keys import Key, Tree
 
-CHECKPOINT_TYPES = ("pytorch", "caffe2", "pytorchvideo")
+CHECKPOINT_TYPES = ("pytorch", "caffe2", "pytorchvideo", "ote")
 
 SCHEDULE: Tree = {
     "BASE_LR": Key(0.1, "Learning rate after warm-up, for the whole batch.", low=0),
@@ -15,6 +15,11 @@ SCHEDULE: Tree = {
     ),
     "COSINE_END_LR": Key(0.0, "Learning rate at MAX_EPOCH of the cosine schedule.", low=0),
     "COSINE_AFTER_WARMUP": Key(False, "Start the cosine after warm-up rather than at epoch 0."),
+    "COSINE_POWER": Key(
+        1.0,
+        "Power of the cosine's progress from 0 to 1: above 1 the rate stays high longer.",
+        low=0.1,
+    ),
     "GAMMA": Key(0.1, "Decay factor of exponential schedules; no schedule here reads it.", low=0),
     "STEP_SIZE": Key(1, "Epochs per decay of exponential schedules; nothing reads it.", low=1),
     "STEPS": Key([], "Epochs where LRS change, rising from 0.", item=float, low=0),
@@ -25,6 +30,21 @@ SCHEDULE: Tree = {
         0.0, "Epochs (may be a fraction) of linear rise from WARMUP_START_LR.", low=0
     ),
     "WARMUP_START_LR": Key(0.01, "Learning rate at epoch 0 of the warm-up.", low=0),
+    "WARMUP_CURVE": Key(
+        "linear",
+        "Shape of the rise: linear, or cosine (half a wave).",
+        options=("linear", "cosine"),
+    ),
+    "HEAD_WARMUP_EPOCHS": Key(
+        0,
+        "Epochs before all others in which only the head trains: the rest has no gradient and its "
+        "batch norms keep their statistics. WARMUP_EPOCHS follow; STEPS count from the beginning.",
+        low=0,
+    ),
+    "HEAD_WARMUP_LR_MULT": Key(1.0, "Learning rate of those epochs over BASE_LR.", low=0),
+    "HEAD_WARMUP_NAMES": Key(
+        ["head"], "Texts in the names of the modules that make up the head.", item=str
+    ),
     "BASE_LR_SCALE_NUM_SHARDS": Key(
         False, "Multiply BASE_LR, WARMUP_START_LR and COSINE_END_LR by NUM_SHARDS."
     ),
@@ -48,6 +68,14 @@ OPTIMIZER: Tree = {
     "CLIP_GRAD_L2NORM": Key(
         None, "Largest L2 norm of the whole gradient; None: no limit.", types=(float,), low=0
     ),
+    "CLIP_GRAD_ADAPTIVE": Key(
+        None,
+        "Adaptive gradient clipping: largest norm of a unit's (output channel's) gradient over the "
+        "norm of its weights, classifiers excepted (Brock et al. 2021); before the other limits. "
+        "None: no limit.",
+        types=(float,),
+        low=0,
+    ),
     "ACCUMULATE_STEPS": Key(
         1, "Batches whose gradients are averaged before the optimizer steps once.", low=1
     ),
@@ -57,8 +85,12 @@ EARLY_STOPPING: Tree = {
     "ENABLE": Key(False, "Stop when METRIC has not improved for PATIENCE evaluations."),
     "PATIENCE": Key(10, "Evaluations without improvement that are borne.", low=0),
     "MIN_DELTA": Key(0.001, "Smallest change of METRIC that counts as improvement.", low=0),
-    "METRIC": Key("top1_err", "Validation metric that is watched: top1_err, top5_err, loss, ..."),
-    "MODE": Key("min", "min: lower is better; max: higher is.", options=("min", "max")),
+    "METRIC": Key("top1_err", "Validation metric that is watched; see TRAIN.BEST_METRIC."),
+    "MODE": Key(
+        "auto",
+        "min: lower is better; max: higher is; auto: by the name, *err and *loss: lower.",
+        options=("auto", "min", "max"),
+    ),
 }
 
 TRAIN: Tree = {
@@ -70,12 +102,18 @@ TRAIN: Tree = {
     "EVAL_PERIOD": Key(10, "Epochs between validations; the last epoch is validated too.", low=1),
     "CHECKPOINT_PERIOD": Key(10, "Epochs between checkpoints; the last is saved too.", low=1),
     "KEEP_CHECKPOINTS": Key(0, "Newest checkpoints kept on disk; 0: all.", low=0),
-    "BEST_METRIC": Key("top1_err", "Validation metric that chooses best.pyth; *err, loss: lower."),
+    "BEST_METRIC": Key(
+        "top1_err",
+        "Validation metric that chooses best.pyth: top1_err, top5_acc, mean_class_f1, loss, ... "
+        "(*err, *loss: lower is better). Several tasks put their name in front, verb_top1_acc; "
+        "action_top1_err is of all their classes together, and what top1_err then means.",
+    ),
     "AUTO_RESUME": Key(True, "Go on from the newest checkpoint of OUTPUT_DIR, if there is one."),
     "CHECKPOINT_FILE_PATH": Key("", "Weights to start from; resuming goes before it."),
     "CHECKPOINT_TYPE": Key(
         "pytorch",
-        "Format of those weights: pytorch (PySlowFast names), caffe2 (.pkl), pytorchvideo.",
+        "Format of those weights: pytorch (PySlowFast names), caffe2 (.pkl), pytorchvideo, "
+        "ote (OpenVINO Training Extensions, of MobileNetV3).",
         options=CHECKPOINT_TYPES,
     ),
     "CHECKPOINT_MIN_LOADED": Key(
@@ -104,6 +142,48 @@ TRAIN: Tree = {
         "ENABLE": Key(False, "Evaluate and save an exponential moving average of the weights."),
         "DECAY": Key(0.9999, "Share of the average that is kept at every step.", low=0, high=1),
     },
+    "SAMPLE_FILTER": {
+        "ENABLE": Key(
+            False,
+            "Learn which parts of untrimmed, noisy training videos show their label, and draw "
+            "clips there. Needs DATA.SAMPLING_MODE stride.",
+        ),
+        "WARMUP_EPOCHS": Key(1, "First epochs, whose predictions tell nothing yet.", low=0),
+        "COVERAGE": Key(
+            0.8,
+            "Share of a video's frames that must have been seen before it is filtered.",
+            low=0,
+            high=1,
+        ),
+    },
+}
+
+AM_SOFTMAX: Tree = {
+    "MARGIN": Key(0.35, "m: taken off the cosine of the true class.", low=0),
+    "SCALE_START": Key(30.0, "s at the beginning: what cosines are multiplied by.", low=0),
+    "SCALE_END": Key(5.0, "s after SCALE_EPOCHS.", low=0),
+    "SCALE_EPOCHS": Key(
+        40.0,
+        "Epochs over which s goes from start to end, levelling off; 0: SCALE_END always.",
+        low=0,
+    ),
+    "ENTROPY_WEIGHT": Key(
+        0.085, "Entropy of the prediction in nats, times this, is rewarded.", low=0
+    ),
+    "POSITIVES_ONLY": Key(True, "Average only over the clips whose loss is above 0."),
+    "CENTRE_PUSH": Key(
+        1.0, "Weight of the mean excess of the cosines between class centres; 0: off.", low=0
+    ),
+    "CENTRE_THRESHOLD": Key(
+        0.1, "Cosine of two centres above which they are pushed apart.", low=-1
+    ),
+    "LOCAL_PUSH": Key(
+        0.0,
+        "Weight of the push between clips of different classes: how much nearer the nearest is "
+        "than the own centre; 0: off.",
+        low=0,
+    ),
+    "LOCAL_THRESHOLD": Key(0.1, "Cosine to the own centre above which the push relaxes.", low=-1),
 }
 
 TEST: Tree = {
@@ -121,7 +201,11 @@ TEST: Tree = {
     "NUM_TEMPORAL_CLIPS": Key(
         [], "Several values of NUM_ENSEMBLE_VIEWS, tested one after another.", item=int, low=1
     ),
-    "SAVE_RESULTS_PATH": Key("", "Predictions are saved to OUTPUT_DIR/<this>; empty: not."),
+    "SAVE_RESULTS_PATH": Key(
+        "",
+        "Predictions are saved to OUTPUT_DIR/<this>.npz and .json; empty: not. Of EPIC-KITCHENS "
+        "also <this>_epic.pkl, the challenge's results file, for tools/epic_submission.py.",
+    ),
     "TOPK": Key([1, 5], "Accuracies reported: k best of C classes, min(k, C).", low=1),
 }
 
@@ -157,6 +241,7 @@ RUN: Tree = {
 
 NODES: Tree = {
     "SOLVER": {**SCHEDULE, **OPTIMIZER, "EARLY_STOPPING": EARLY_STOPPING},
+    "AM_SOFTMAX": AM_SOFTMAX,
     "TRAIN": TRAIN,
     "TEST": TEST,
     **RUN,

@@ -8,7 +8,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from slowfast.datasets.base import ClipRecord, Labels
+from slowfast.datasets.base import UNLABELLED, ClipRecord, Labels
 from slowfast.datasets.check.problems import Problem
 
 Splits = Mapping[str, Sequence[ClipRecord]]
@@ -30,18 +30,20 @@ def count_classes(splits: Splits, tasks: Sequence[str]) -> ClassCounts:
     for split, records in splits.items():
         for record in records:
             for task, label in by_task(record.labels, tasks):
-                counts.setdefault(task, {}).setdefault(split, Counter())[label] += 1
+                if label != UNLABELLED:
+                    counts.setdefault(task, {}).setdefault(split, Counter())[label] += 1
     return counts
 
 
 def wrong_labels(splits: Splits, num_classes: Mapping[str, int]) -> Iterator[Problem]:
-    """Labels outside 0 to ``num_classes[task] - 1``."""
+    """Labels outside 0 to ``num_classes[task] - 1``; only a test list may have none."""
     tasks = list(num_classes)
     for split, records in splits.items():
         for record in records:
             for task, label in by_task(record.labels, tasks):
                 classes = num_classes.get(task, 0)
-                if not 0 <= label < classes:
+                unknown = split == "test" and label == UNLABELLED
+                if not (0 <= label < classes or unknown):
                     detail = f"{task} {label}, the model's classes are 0 to {classes - 1}"
                     yield _problem("label", split, record, detail)
 

@@ -9,16 +9,21 @@ from collections.abc import Callable
 from slowfast.datasets.decode.base import (
     FrameCountError,
     Frames,
+    Region,
+    RegionReader,
     VideoError,
     VideoReader,
     scaled_size,
 )
 from slowfast.registry import Registry
+from slowfast.utils.stopwatch import Watch, no_watch
 
 __all__ = [
     "READERS",
     "FrameCountError",
     "Frames",
+    "Region",
+    "RegionReader",
     "VideoError",
     "VideoReader",
     "open_video",
@@ -37,7 +42,9 @@ READERS: Registry[Callable[..., VideoReader]] = Registry(
 REPLACED_BY_PYAV = ("torchvision", "decord")  # PySlowFast's default no longer exists
 
 
-def open_video(path: str, backend: str = "pyav", *, threads: int = 1) -> VideoReader:
+def open_video(
+    path: str, backend: str = "pyav", *, threads: int = 1, watch: Watch = no_watch
+) -> VideoReader:
     """A reader for the video stream of ``path``.
 
     Args:
@@ -45,6 +52,7 @@ def open_video(path: str, backend: str = "pyav", *, threads: int = 1) -> VideoRe
         backend: ``DATA.DECODING_BACKEND``; ``"torchvision"`` and ``"decord"`` mean PyAV.
         threads: decoding threads, 0 = as many as the library likes. One is best inside loader
             workers: more cut the waiting but cost more CPU in total.
+        watch: is told what the time goes into.
 
     Raises:
         VideoError: missing, unreadable, without video, or cut short.
@@ -52,7 +60,7 @@ def open_video(path: str, backend: str = "pyav", *, threads: int = 1) -> VideoRe
     if backend in REPLACED_BY_PYAV:
         _say_replaced(backend)
         backend = "pyav"
-    return READERS.get(backend)(path, threads=threads)
+    return READERS.get(backend)(path, threads=threads, watch=watch)
 
 
 @functools.cache  # one line per process and name

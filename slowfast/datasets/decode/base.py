@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,51 @@ class VideoReader(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class Region(NamedTuple):
+    """A part of every frame, and the size it is wanted in.
+
+    Attributes:
+        top, left: first row and column, in pixels of the full-size upright frame.
+        height, width: of the part, in the same pixels.
+        size: (H, W) to scale it to.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    size: tuple[int, int]
+
+    def turned(self, turns: int, height: int, width: int) -> Region:
+        """The part in frames that become upright by ``turns`` right angles anticlockwise.
+
+        Args:
+            turns: 0 to 3.
+            height, width: of the upright frame.
+        """
+        size = self.size if turns % 2 == 0 else self.size[::-1]
+        below, right = height - self.top - self.height, width - self.left - self.width
+        return [
+            self,
+            Region(self.left, below, self.width, self.height, size),
+            Region(below, right, self.height, self.width, size),
+            Region(right, self.top, self.width, self.height, size),
+        ][turns]
+
+
+@runtime_checkable
+class RegionReader(Protocol):
+    """A reader that scales a part of the frames for less than it scales whole ones."""
+
+    def read_region(self, indices: Sequence[int], region: Region) -> Frames:
+        """Like :meth:`VideoReader.read`, of a part: ``(N, *region.size, 3)``.
+
+        The part may be moved to where it can be cut without computing, by less than two pixels of
+        the frame or one of the result.
+        """
+        ...
 
 
 class ClosingReader:

@@ -1,8 +1,9 @@
-"""The yardstick of the loader benchmark: decoding with PyAV the way PySlowFast does it.
+"""The yardsticks of the loader benchmark: reading clips the way PySlowFast and MECCANO do.
 
-Not used for training. What makes it slow is kept on purpose, per view: seek to a time computed
-from the mean frame duration, decode to the end of the clip, convert every frame to RGB at full
-size, then pick frames and (in the caller) scale.
+Not used for training. What makes them slow is kept on purpose. Videos, per view: seek to a time
+computed from the mean frame duration, decode to the end of the clip, convert every frame to RGB at
+full size, then pick frames and (in the caller) scale. Image folders: read every image of the
+segment at full size, then pick.
 """
 
 from __future__ import annotations
@@ -39,3 +40,22 @@ def read_view(path: str, start: float, end: float, num_frames: int) -> Frames:
     decoded = np.stack([pictures[pts] for pts in sorted(pictures)])
     chosen = np.linspace(0, end - start, num_frames).clip(0, len(decoded) - 1).astype(int)
     return decoded[chosen]
+
+
+def read_segment(pattern: str, first: int, last: int, num_frames: int) -> Frames:
+    """``num_frames`` evenly spaced images ``(T, H, W, 3)`` of a segment, at full size.
+
+    Args:
+        pattern: of the images' paths, with the place of the number.
+        first: number of the segment's first image.
+        last: of its last one.
+        num_frames: images to return.
+    """
+    from PIL import Image
+
+    pictures = []
+    for number in range(first, last + 1):
+        with Image.open(pattern.format(number)) as image:
+            pictures.append(np.asarray(image.convert("RGB"), np.uint8))
+    chosen = np.linspace(0, last - first, num_frames).astype(int)
+    return np.stack(pictures)[chosen]

@@ -352,7 +352,8 @@ def build_cached(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VideoError(str(folder), f"DATA.CACHE_DIR: {error.strerror}") from error
-    sides = (*cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
+    crops = (cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
+    sides = tuple(cfg.DATA.RESIZE) or (*cfg.DATA.TRAIN_JITTER_SCALES, *crops)
     cache = DiskCache(folder.absolute(), int(cfg.DATA.CACHE_GB * 1e9))
     return CachedOpener(open_record, cache, max(sides), cfg.DATA.DECODING_BACKEND)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from slowfast.datasets.decode.base import ClosingReader, Frames, VideoError, scaled_size
+from slowfast.datasets.augment.spatial import Box
+from slowfast.datasets.decode.base import ClosingReader, Frames, Region, VideoError, scaled_size
+from slowfast.utils.stopwatch import Watch, no_watch
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -118,6 +121,7 @@ class FrameFolderReader(ClosingReader):
         first: number of an image that exists, for the size; by default the smallest.
         last: largest number; by default of the folder.
         fps: frames per second, for ``times``.
+        watch: is told what the time goes into: open, read, decode, scale.
 
     Attributes:
         num_frames: ``last + 1``; frames below ``first`` may not exist.
@@ -130,8 +134,15 @@ class FrameFolderReader(ClosingReader):
         first: int | None = None,
         last: int | None = None,
         fps: float = 30.0,
+        watch: Watch = no_watch,
     ) -> None:
-        text = os.fspath(path)
+        self._watch = watch
+        with watch("open"):
+            self._open(os.fspath(path), first, last)
+        self.fps = fps
+        self.times = np.arange(self.num_frames, dtype=np.float64) / fps
+
+    def _open(self, text: str, first: int | None, last: int | None) -> None:
         self._folder, self._pattern = os.path.split(text) if is_frame_path(text) else (text, "")
         if not self._pattern or first is None or last is None:
             found = scan_frames(self._folder, self._pattern or None)
@@ -139,8 +150,6 @@ class FrameFolderReader(ClosingReader):
             first = found.first if first is None else first
             last = found.last if last is None else last
         self.num_frames = last + 1
-        self.fps = fps
-        self.times = np.arange(self.num_frames, dtype=np.float64) / fps
         self.height, self.width = _image_size(self._image_path(first), self._image(first))
 
     def read(self, indices: Sequence[int], short_side: int | None = None) -> Frames:
@@ -153,29 +162,62 @@ class FrameFolderReader(ClosingReader):
         Raises:
             VideoError: an image is missing, damaged or of another size; the text names it.
         """
-        numbers = [int(index) for index in indices]
         size = scaled_size(self.width, self.height, short_side)
-        frames = np.empty((len(numbers), size[1], size[0], 3), dtype=np.uint8)
+        return self._read(indices, size, Region(0, 0, self.height, self.width, size[::-1]))
+
+    def read_region(self, indices: Sequence[int], region: Region) -> Frames:
+        """A part of the images ``indices``; see :class:`RegionReader`."""
+        height, width = region.size
+        scale = min(max(height / region.height, width / region.width), 1.0)
+        least = (math.ceil(self.width * scale), math.ceil(self.height * scale))
+        return self._read(indices, least, region)
+
+    def _read(self, indices: Sequence[int], least: tuple[int, int], region: Region) -> Frames:
+        """``region`` of images that decoding may make smaller, to no less than ``least`` (W, H)."""
+        numbers = [int(index) for index in indices]
+        frames = np.empty((len(numbers), *region.size, 3), dtype=np.uint8)
         done: dict[int, int] = {}
         for position, number in enumerate(numbers):
             if number in done:
                 frames[position] = frames[done[number]]
                 continue
             done[number] = position
-            frames[position] = self._decode(number, size)
+            picture = self._decode(number, least)
+            with self._watch("scale"):
+                frames[position] = _resize(_part(picture, region, self), *region.size)
         return frames
 
-    def _decode(self, number: int, size: tuple[int, int]) -> Frames:
-        path, data = self._image_path(number), self._image(number)
-        height, width = _image_size(path, data)
-        if (height, width) != (self.height, self.width):
-            raise VideoError(
-                path, f"{width}x{height} pixels, others here are {self.width}x{self.height}"
-            )
-        try:
-            return _decode_image(path, data, size)
-        except Exception as error:  # each decoder has its own errors for damaged data
-            raise VideoError(path, f"cannot be decoded ({error})") from error
+    def _decode(self, number: int, least: tuple[int, int]) -> Frames:
+        with self._watch("read"):
+            path, data = self.image(number)
+        with self._watch("decode"):
+            height, width = _image_size(path, data)
+            if (height, width) != (self.height, self.width):
+                others = f"others here are {self.width}x{self.height}"
+                raise VideoError(path, f"{width}x{height} pixels, {others}")
+            try:
+                return self.decode_image(path, data, least)
+            except Exception as error:  # each decoder has its own errors for damaged data
+                raise VideoError(path, f"cannot be decoded ({error})") from error
+
+    @staticmethod
+    def decode_image(path: str, data: bytes, size: tuple[int, int]) -> Frames:
+        """One image, ``(H, W, 3)`` RGB, as small as its decoder makes it for ``size`` (W, H)."""
+        width, height = size
+        jpeg = _simplejpeg(path)
+        if jpeg is None:
+            with _open_image(data) as image:
+                image.draft("RGB", size)  # of JPEG only: 1/2, 1/4 or 1/8, not below the size
+                return np.array(image.convert("RGB"))
+        # the smallest of 1/2, 3/8, 1/4, 1/8 not below the target; odd fractions above 1/2 are slow
+        frame: Frames = jpeg.decode_jpeg(
+            data, "RGB", min_height=height, min_width=width, min_factor=2
+        )
+        return frame
+
+    def image(self, number: int) -> tuple[str, bytes]:
+        """Path and content of an image file."""
+        return self._image_path(number), self._image(number)
 
     def _image_path(self, number: int) -> str:
         return os.path.join(self._folder, self._pattern.format(number))
@@ -221,17 +263,11 @@ def _image_size(path: str, data: bytes) -> tuple[int, int]:
         raise VideoError(path, cause) from error
 
 
-def _decode_image(path: str, data: bytes, size: tuple[int, int]) -> Frames:
-    """One image scaled to ``size`` (width, height): ``(H, W, 3)`` RGB."""
-    width, height = size
-    jpeg = _simplejpeg(path)
-    if jpeg is not None:
-        # the smallest of 1/2, 3/8, 1/4, 1/8 not below the target; odd fractions above 1/2 are slow
-        frame = jpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=2)
-        return _resize(frame, height, width)
-    with _open_image(data) as image:
-        image.draft("RGB", size)  # of JPEG only: 1/2, 1/4 or 1/8, not below the size
-        return _resize(np.array(image.convert("RGB")), height, width)
+def _part(picture: Frames, region: Region, reader: FrameFolderReader) -> Frames:
+    """The region of a picture that may have been made smaller while it was decoded."""
+    box = Box(*region[:4]).scaled((reader.height, reader.width), picture.shape[:2])
+    rows, columns = box.slices()
+    return picture[rows, columns]
 
 
 def _resize(frame: Frames, height: int, width: int) -> Frames:

@@ -1,24 +1,27 @@
 """Which frames a file holds and where decoding can start, mostly without decoding.
 
-Reading all packets (no decoding: about 1 ms for a ten-second video) gives every frame's timestamp.
-Sorted, they number the frames in presentation order, and a decoded frame is known by its
-timestamp alone. That holds where the container stores true timestamps; everything else, and
-everything that looks odd, is numbered by decoding the file once.
+The tables of a plain MP4 file, or else all packets of the file (no decoding: about 1 ms for a
+ten-second video), give every frame's timestamp. Sorted, they number the frames in presentation
+order, and a decoded frame is known by its timestamp alone. That holds where the container stores
+true timestamps; everything else, and everything that looks odd, is numbered by decoding the file
+once.
 """
 
 from __future__ import annotations
 
 import operator
 import os
+from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from slowfast.datasets.decode.base import Times, VideoError
+from slowfast.datasets.decode.mp4 import FrameTable, Numbers
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -26,13 +29,12 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-Numbers = NDArray[np.int64]
-
 # Containers that store a presentation time per packet. AVI, WMV and raw streams do not: FFmpeg
 # guesses there, and guesses wrong where MPEG-4 files pack two frames into one packet.
 TIMED_FORMATS = frozenset({"mov", "mp4", "matroska", "webm", "mpegts", "flv"})
 WORTH_A_SEEK = 4  # frames: skipping fewer costs less by decoding than by seeking
 CACHE_ENTRIES = 256  # files, per process
+CACHE_FRAMES = 2_000_000  # of all these files together, about 50 bytes each
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class FrameIndex:
         positions: ``(N,)`` number of each frame's packet in decoding order.
         keys: places to start, ascending.
         counted: the numbers come from decoding the whole file.
+        table: where the packets lie, if FFmpeg is not needed to find them.
     """
 
     times: Times
@@ -70,6 +73,12 @@ class FrameIndex:
     positions: Numbers
     keys: tuple[KeyFrame, ...]
     counted: bool
+    table: FrameTable | None = None
+
+    @cached_property
+    def key_numbers(self) -> list[int]:
+        """The frames to start from, ascending."""
+        return [key.number for key in self.keys]
 
     @property
     def num_frames(self) -> int:
@@ -90,10 +99,9 @@ class FrameIndex:
         """
         if self.pts is None:
             return [(None, wanted)]
-        numbers = [key.number for key in self.keys]
         parts: list[tuple[KeyFrame | None, list[int]]] = []
         for frame in wanted:
-            nearest = int(np.searchsorted(numbers, frame, side="right")) - 1
+            nearest = bisect_right(self.key_numbers, frame) - 1
             key = self.keys[nearest] if nearest >= 0 else None
             ahead = key.number - parts[-1][1][-1] if key and parts else 0
             if not parts or ahead > WORTH_A_SEEK:
@@ -217,6 +225,30 @@ def index_from_packets(
     )
 
 
+def index_from_table(table: FrameTable) -> FrameIndex:
+    """The index of a plain MP4 file."""
+    order = np.argsort(table.pts)  # places in decoding order, by frame number
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    keys: list[KeyFrame] = []
+    for place in np.flatnonzero(table.key).tolist():
+        if not keys or number[place] > keys[-1].number:
+            keys.append(KeyFrame(int(number[place]), int(table.pts[place]), None))
+    pts = table.pts[order]
+    return FrameIndex(
+        times=pts.astype(np.float64) * float(table.time_base),
+        fps=float(table.rate),
+        width=table.width,
+        height=table.height,
+        rotation=table.rotation,
+        pts=pts,
+        positions=order,
+        keys=tuple(keys),
+        counted=False,
+        table=table,
+    )
+
+
 def _places(
     packets: Packets, pts: Numbers | None, num_frames: int
 ) -> tuple[Numbers, tuple[KeyFrame, ...]]:
@@ -255,11 +287,17 @@ def _fps(stream: VideoStream, pts: Numbers | None) -> float:
 
 
 class IndexCache:
-    """The last indices of this process, by path, size and modification time."""
+    """The last indices of this process, by path, size and modification time.
 
-    def __init__(self, entries: int = CACHE_ENTRIES) -> None:
-        self.entries = entries
+    Args:
+        entries: files, at most.
+        frames: of all files together, at most; the last file is kept in any case.
+    """
+
+    def __init__(self, entries: int = CACHE_ENTRIES, frames: int = CACHE_FRAMES) -> None:
+        self.entries, self.frames = entries, frames
         self._items: OrderedDict[tuple[str, int, int], FrameIndex] = OrderedDict()
+        self._held = 0
 
     def get(self, path: str) -> FrameIndex | None:
         """The index of ``path`` if the file is still the same."""
@@ -270,11 +308,22 @@ class IndexCache:
         return self._items[key]
 
     def put(self, path: str, index: FrameIndex) -> None:
-        """Keep ``index``; the one unused longest goes."""
-        self._items[_identity(path)] = index
-        self._items.move_to_end(_identity(path))
-        while len(self._items) > self.entries:
-            self._items.popitem(last=False)
+        """Keep ``index``; the ones unused longest go."""
+        key = _identity(path)
+        if key in self._items:
+            self._held -= self._items.pop(key).num_frames
+        self._items[key] = index
+        self._held += index.num_frames
+        while len(self._items) > self.entries or (self._held > self.frames and len(self) > 1):
+            self._held -= self._items.popitem(last=False)[1].num_frames
+
+    def clear(self) -> None:
+        """Forget all files."""
+        self._items.clear()
+        self._held = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
 
 
 def _identity(path: str) -> tuple[str, int, int]:

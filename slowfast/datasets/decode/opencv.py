@@ -20,6 +20,7 @@ from slowfast.datasets.decode.base import (
     scaled_size,
 )
 from slowfast.utils.optional import require
+from slowfast.utils.stopwatch import Watch, no_watch
 
 if TYPE_CHECKING:
     import cv2
@@ -35,11 +36,13 @@ class OpenCVReader(ClosingReader):
     Args:
         path: video file.
         threads: accepted for the common interface; OpenCV decides.
+        watch: is told what the time goes into: open, seek, decode (to full-size RGB), scale.
     """
 
-    def __init__(self, path: str, *, threads: int = 1) -> None:
-        self.path = str(path)
-        self._capture = cv2.VideoCapture(self.path, cv2.CAP_FFMPEG)
+    def __init__(self, path: str, *, threads: int = 1, watch: Watch = no_watch) -> None:
+        self.path, self._watch = str(path), watch
+        with watch("open"):
+            self._capture = cv2.VideoCapture(self.path, cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise VideoError(self.path, "OpenCV cannot open it")
         self.num_frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -66,17 +69,20 @@ class OpenCVReader(ClosingReader):
 
     def _frame(self, number: int, size: tuple[int, int]) -> Any:
         if number < self._next or number - self._next > WORTH_A_SEEK:
-            self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+            with self._watch("seek"):
+                self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
             self._next = number
-        while self._next < number:
-            self._capture.grab()
-            self._next += 1
-        done, picture = self._capture.read()
+        with self._watch("decode"):
+            while self._next < number:
+                self._capture.grab()
+                self._next += 1
+            done, picture = self._capture.read()
         self._next += 1
         if not done:
             raise VideoError(self.path, f"OpenCV cannot decode frame {number} of {self.num_frames}")
-        if (picture.shape[1], picture.shape[0]) != size:
-            reduces = size[0] < picture.shape[1]
-            method = cv2.INTER_AREA if reduces else cv2.INTER_LINEAR
-            picture = cv2.resize(picture, size, interpolation=method)
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        with self._watch("scale"):
+            if (picture.shape[1], picture.shape[0]) != size:
+                reduces = size[0] < picture.shape[1]
+                method = cv2.INTER_AREA if reduces else cv2.INTER_LINEAR
+                picture = cv2.resize(picture, size, interpolation=method)
+            return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

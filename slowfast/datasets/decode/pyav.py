@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from slowfast.datasets.decode.base import (
     ClosingReader,
     FrameCountError,
     Frames,
+    Region,
     Times,
     VideoError,
     check_indices,
     scaled_size,
 )
+from slowfast.datasets.decode.convert import FrameSink, RegionScaler, Scaler, WholeScaler
 from slowfast.datasets.decode.index import (
     CACHE,
     FrameIndex,
     KeyFrame,
     Packets,
     index_from_packets,
+    index_from_table,
     scan_packets,
     trustworthy,
-    video_stream,
 )
+from slowfast.datasets.decode.mp4 import read_frame_table
+from slowfast.datasets.decode.sources import (
+    ContainerSource,
+    Source,
+    TableSource,
+    explain,
+    skips_unreferenced,
+)
+from slowfast.utils.stopwatch import Watch, no_watch
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
     from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
-
-# Decoders that leave out frames nothing refers to when asked, with unchanged pixels elsewhere.
-SKIPS_UNREFERENCED = frozenset({"h264", "hevc", "mpeg4"})
 
 
 class PyAVReader(ClosingReader):
     """Exact frames through FFmpeg's libraries. See :class:`VideoReader`.
+
+    Plain MP4 files are read by their own tables (:mod:`slowfast.datasets.decode.mp4`); when
+    anything comes out of them otherwise than announced, and for all other files, FFmpeg's demuxer
+    is asked.
 
     Colours follow the stream's matrix and range. Scaling is swscale's bilinear filter, PyAV's
     default: it averages over the source area when it reduces, so less aliasing than
@@ -50,137 +59,229 @@ class PyAVReader(ClosingReader):
     Args:
         path: video file.
         threads: decoding threads, 0 = FFmpeg decides.
+        watch: is told what the time goes into: open, seek, decode, scale.
 
     Raises:
         VideoError: missing, unreadable, without video, or cut short.
     """
 
-    def __init__(self, path: str, *, threads: int = 1) -> None:
+    def __init__(self, path: str, *, threads: int = 1, watch: Watch = no_watch) -> None:
         self.path = str(path)
-        self._threads = threads
-        cached = CACHE.get(self.path)
-        self._open()
-        try:
-            self._use(cached or self._build_index())
-        except BaseException:
-            self.close()
-            raise
+        self._threads, self._watch = threads, watch
+        self._source: Source | None = None
+        with watch("open"):
+            try:
+                self._use(CACHE.get(self.path) or self._build_index())
+                self._open(self._index)
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def stream_index(self) -> int:
+        """Number of the video stream in the file."""
+        return self._opened().stream_index
+
+    @property
+    def context(self) -> VideoCodecContext:
+        """The decoder."""
+        return self._opened().context
+
+    def needed_packets(self, numbers: list[int]) -> list[list[tuple[Packet[Any], str]]]:
+        """What is decoded for some frames (ascending): per start, packets and what is skipped.
+
+        The second of a pair is the decoder's ``skip_frame`` for this packet.
+        """
+        return [
+            [
+                (packet, self.context.skip_frame)
+                for packet in self._up_to(self._opened().packets(self._index, start), frames)
+            ]
+            for start, frames in self._index.segments(numbers)
+        ]
 
     def close(self) -> None:
         """Let go of the file."""
-        self._container.close()
+        if self._source is not None:
+            self._source.close()
+            self._source = None
 
     def read(self, indices: Sequence[int], short_side: int | None = None) -> Frames:
         """The frames ``indices`` as ``(N, H, W, 3)`` RGB; see :meth:`VideoReader.read`."""
+        size = scaled_size(self.width, self.height, short_side)
+        return self._read(indices, WholeScaler(*(size[::-1] if self._turns % 2 else size)))
+
+    def read_region(self, indices: Sequence[int], region: Region) -> Frames:
+        """A part of the frames ``indices``; see :class:`RegionReader`."""
+        return self._read(
+            indices, RegionScaler(region.turned(self._turns, self.height, self.width))
+        )
+
+    def _read(self, indices: Sequence[int], scaler: Scaler) -> Frames:
         numbers = check_indices(self.path, indices, self.num_frames)
-        sink = _Sink(self.path, numbers, self._stored_size(short_side))
+        with self._watch("decode"):
+            try:
+                return self._collect(numbers, scaler)
+            except VideoError as error:
+                if self._index.table is None:
+                    raise
+                self._leave_table(error)
+            return self._collect(numbers, scaler)
+
+    def _collect(self, numbers: list[int], scaler: Scaler) -> Frames:
+        sink = FrameSink(self.path, numbers, scaler)
         for start, frames in self._index.segments(sorted(set(numbers))):
             self._decode_segment(sink, start, frames)
         if sink.missing:
             self._decode_from_start(sink)
-        return np.ascontiguousarray(np.rot90(sink.frames, self._index.rotation // 90, axes=(1, 2)))
+        return np.ascontiguousarray(np.rot90(sink.frames, self._turns, axes=(1, 2)))
 
     def _use(self, index: FrameIndex) -> None:
         self._index = index
         self.num_frames = index.num_frames
         self.fps = index.fps
         self.times: Times = index.times
-        upright = index.rotation % 180 == 0
-        self.width, self.height = (
-            (index.width, index.height) if upright else (index.height, index.width)
-        )
-
-    def _stored_size(self, short_side: int | None) -> tuple[int, int]:
-        """Target width and height of the picture as it is stored, before rotation."""
-        size = scaled_size(self.width, self.height, short_side)
-        return size if self._index.rotation % 180 == 0 else (size[1], size[0])
+        self._turns = index.rotation // 90  # anticlockwise, until the picture is upright
+        size = (index.width, index.height)
+        self.width, self.height = size[::-1] if self._turns % 2 else size
 
     # -- opening ---------------------------------------------------------------------------
 
-    def _open(self) -> None:
-        try:
-            self._container: InputContainer = av.open(self.path)
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(self.path, f"cannot be opened: {_cause(error)}") from error
-        self._stream: VideoStream = video_stream(self._container, self.path)
-        self._stream.thread_type = "NONE" if self._threads == 1 else "AUTO"
-        self._stream.thread_count = self._threads
-        self._skips = self._stream.codec_context.name in SKIPS_UNREFERENCED
-        self.stream_index = self._stream.index
-        self._fresh = True  # nothing read yet
+    def _open(self, index: FrameIndex) -> None:
+        """Open the file the way its index wants it; nothing to do where it is open."""
+        if self._source is None:
+            self._source = (
+                TableSource(self.path, index.table, self._threads)
+                if index.table
+                else ContainerSource(self.path, self._threads)
+            )
+
+    def _opened(self) -> Source:
+        if self._source is None:
+            raise VideoError(self.path, "the reader is closed")
+        return self._source
 
     def _build_index(self) -> FrameIndex:
+        table = read_frame_table(self.path)
+        return self._scan() if table is None else self._keep(index_from_table(table))
+
+    def _scan(self) -> FrameIndex:
+        """The index by a pass over all packets."""
+        source = self._source = ContainerSource(self.path, self._threads)
         try:
-            self._fresh = False
-            packets = scan_packets(self._container, self._stream, self.path)
+            packets = self._scan_packets(source)
         except av.FFmpegError as error:
-            raise VideoError(self.path, f"damaged container: {_cause(error)}") from error
+            raise VideoError(self.path, f"damaged container: {explain(error)}") from error
         picture = self._first_picture(packets)
-        trusted = trustworthy(packets, self._stream, self._container.format.name)
+        trusted = trustworthy(packets, source.stream, source.container.format.name)
         if picture is None or not trusted:
             return self._count_frames(packets)
         if packets.shown[0] and picture.pts != packets.pts[0]:
             return self._count_frames(packets)
-        return self._keep(index_from_packets(packets, self._stream, picture, None))
+        return self._keep(index_from_packets(packets, source.stream, picture, None))
+
+    def _scan_packets(self, source: ContainerSource) -> Packets:
+        source.touch()
+        return scan_packets(source.container, source.stream, self.path)
 
     def _first_picture(self, packets: Packets) -> VideoFrame | None:
         """The frame of the first packet, also when the edit list hides it."""
         packet: Packet[Any] = packets.first
         if packet.is_discard:
             packet = av.Packet(bytes(memoryview(packet)))  # the copy is not marked
-        context = self._stream.codec_context
+        source = self._opened()
+        context = source.context
         try:
             frames = [*context.decode(packet), *context.decode(None)]
         except av.FFmpegError:
             return None  # counting the frames will tell
-        context.flush_buffers()
+        source.rest()
         return frames[0] if frames else None
 
     def _count_frames(self, packets: Packets | None = None) -> FrameIndex:
         """Number the frames by decoding all of them (kept for later opens of the same file)."""
+        source = self._opened()
+        assert isinstance(source, ContainerSource)
         if packets is None:
-            self._packets_from(None)
-            packets = scan_packets(self._container, self._stream, self.path)
+            source.packets(None, None)
+            packets = self._scan_packets(source)
         stamps: list[int | None] = []
         picture: VideoFrame | None = None
-        for frame in self._frames(self._packets_from(None)):
+        for frame in self._frames(source.packets(None, None)):
             picture = picture or frame
             stamps.append(frame.pts)
         if picture is None:
             raise VideoError(self.path, "no frame of the video stream can be decoded")
-        return self._keep(index_from_packets(packets, self._stream, picture, stamps))
+        return self._keep(index_from_packets(packets, source.stream, picture, stamps))
 
     def _keep(self, index: FrameIndex) -> FrameIndex:
         CACHE.put(self.path, index)
         return index
 
+    def _leave_table(self, error: VideoError) -> None:
+        """Something came out of the file that its table does not say: let FFmpeg look at it.
+
+        Raises:
+            FrameCountError: it finds other frames than the table has.
+        """
+        before = (self.num_frames, self.width, self.height, self._turns)
+        self.close()
+        self._use(self._scan())
+        now = (self.num_frames, self.width, self.height, self._turns)
+        if now != before:
+            promised, found = ("{} frames of {}x{}".format(*facts[:3]) for facts in (before, now))
+            raise FrameCountError(self.path, f"{error.cause}; {promised} promised, {found} found")
+
     # -- decoding --------------------------------------------------------------------------
 
-    def _decode_segment(self, sink: _Sink, start: KeyFrame | None, frames: list[int]) -> None:
+    def _decode_segment(self, sink: FrameSink, start: KeyFrame | None, frames: list[int]) -> None:
         """Decode from ``start`` until all of ``frames`` have come out.
 
         What does not come out stays in ``sink.missing``.
         """
-        if self._index.pts is None:
+        stamps = self._index.pts
+        if stamps is None:
             self._count_to(sink)
             return
-        packets = self._packets_from(start)
-        latest = -1
+        numbers = dict(zip(stamps[frames].tolist(), frames, strict=True))
+        with self._watch("seek"):
+            packets = self._opened().packets(self._index, start)
+        latest = -(1 << 63)
         for frame in self._frames(self._up_to(packets, frames)):
-            number = self._index.number(frame.pts)
-            if 0 <= number < latest:
-                self._recount(f"frame {number} comes out after frame {latest}")
-            latest = max(latest, number)
+            stamp = frame.pts
+            if stamp is None:
+                continue
+            if stamp < latest:
+                self._check_order(stamp, latest)
+            latest = max(latest, stamp)
+            number = numbers.get(stamp)
+            if number is not None:
+                self._put(sink, number, frame)
+
+    def _put(self, sink: FrameSink, number: int, frame: VideoFrame) -> None:
+        index = self._index
+        as_announced = (frame.width, frame.height, frame.rotation) == (index.width, index.height, 0)
+        if index.table and not as_announced:
+            shape = f"{frame.width}x{frame.height}, turned by {frame.rotation} degrees"
+            raise VideoError(self.path, f"frame {number} is {shape}")
+        with self._watch("scale"):
             sink.put(number, frame)
 
-    def _count_to(self, sink: _Sink) -> None:
+    def _check_order(self, stamp: int, latest: int) -> None:
+        """A frame with an earlier time came out after one with a later time."""
+        number, other = self._index.number(stamp), self._index.number(latest)
+        if number >= 0 and other >= 0:
+            self._recount(f"frame {number} comes out after frame {other}")
+
+    def _count_to(self, sink: FrameSink) -> None:
         """Decode from the start, counting, until nothing is missing."""
-        for number, frame in enumerate(self._frames(self._packets_from(None))):
-            sink.put(number, frame)
+        for number, frame in enumerate(self._frames(self._opened().packets(self._index, None))):
+            with self._watch("scale"):
+                sink.put(number, frame)
             if not sink.missing:
                 return
 
-    def _decode_from_start(self, sink: _Sink) -> None:
+    def _decode_from_start(self, sink: FrameSink) -> None:
         """Second try without seeking; then find out how many frames there really are."""
         self._decode_segment(sink, None, sorted(sink.missing))
         if not sink.missing:
@@ -192,106 +293,48 @@ class PyAVReader(ClosingReader):
         self._recount(f"frame {frame} does not come out of the decoder")
 
     def _recount(self, symptom: str) -> NoReturn:
+        if self._index.table:
+            raise VideoError(self.path, symptom)
         promised = self.num_frames
         self._use(self._count_frames())
         raise FrameCountError(
             self.path, f"{symptom}; {promised} frames promised, {self.num_frames} decode"
         )
 
-    def _packets(self) -> Iterator[Packet[VideoStream]]:
-        self._fresh = False
-        return (packet for packet in self._container.demux(self._stream) if packet.size)
-
-    def _packets_from(self, start: KeyFrame | None) -> Iterator[Packet[VideoStream]]:
-        """Packets in decoding order from ``start``, or an earlier keyframe, or the first one."""
-        stamps = (start.pts, start.dts) if start and start.number else ()
-        for stamp in stamps:
-            if stamp is None or not self._seek(stamp):
-                continue
-            packets = self._packets()
-            for packet in packets:
-                number = self._index.number(packet.pts)
-                if packet.is_keyframe and number >= 0:
-                    if start and number <= start.number:
-                        return itertools.chain([packet], packets)
-                    break  # went too far
-        if not self._fresh:
-            self._container.close()
-            self._open()
-        return self._packets()
-
-    def _seek(self, stamp: int) -> bool:
-        try:
-            self._container.seek(stamp, stream=self._stream)
-        except av.FFmpegError:
-            return False
-        return True
-
-    def _up_to(
-        self, packets: Iterator[Packet[VideoStream]], frames: list[int]
-    ) -> Iterator[Packet[VideoStream]]:
+    def _up_to(self, packets: Iterator[Packet[Any]], frames: list[int]) -> Iterator[Packet[Any]]:
         """The packets needed for ``frames``; the decoder leaves out what nothing refers to."""
-        wanted, positions = set(frames), self._index.positions
-        last = positions[frames].max()
-        context = self._stream.codec_context
+        stamps = self._index.pts
+        assert stamps is not None
+        wanted = set(stamps[frames].tolist())
+        source = self._opened()
+        context, skips, skipping = source.context, skips_unreferenced(source), False
         for packet in packets:
-            number = self._index.number(packet.pts)
-            unwanted = number >= 0 and number not in wanted
-            context.skip_frame = "NONREF" if self._skips and unwanted else "DEFAULT"
+            stamp = packet.pts
+            needed = stamp in wanted
+            if (skips and not needed and stamp is not None) != skipping:
+                skipping = not skipping
+                context.skip_frame = "NONREF" if skipping else "DEFAULT"
             yield packet
-            if number >= 0 and positions[number] >= last:
-                return
+            if needed:
+                wanted.discard(stamp)
+                if not wanted:
+                    return
 
-    def _frames(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[VideoFrame]:
+    def _frames(self, packets: Iterator[Packet[Any]]) -> Iterator[VideoFrame]:
         """Decoded frames in presentation order, to the last one that the decoder holds back."""
-        context = self._stream.codec_context
+        context = self._opened().context
         context.skip_frame = "DEFAULT"
-        packet: Packet[VideoStream] | None = None
+        packet: Packet[Any] | None = None
         try:
             for packet in packets:
                 yield from context.decode(packet)
             yield from context.decode(None)
         except av.FFmpegError as error:
-            raise VideoError(self.path, f"{_place(packet)}: {_cause(error)}") from error
-        context.flush_buffers()
+            raise VideoError(self.path, f"{_place(packet)}: {explain(error)}") from error
+        self._opened().rest()
 
 
-class _Sink:
-    """Collects wanted frames, converting each the moment it is decoded."""
-
-    def __init__(self, path: str, numbers: list[int], size: tuple[int, int]) -> None:
-        self.path = path
-        self.width, self.height = size
-        self.frames = np.empty((len(numbers), self.height, self.width, 3), np.uint8)
-        self.missing = set(numbers)
-        self._rows: dict[int, list[int]] = {}
-        for row, number in enumerate(numbers):
-            self._rows.setdefault(number, []).append(row)
-        self._scaler, self._packer = VideoReformatter(), VideoReformatter()
-
-    def put(self, number: int, frame: VideoFrame) -> None:
-        """Convert and store ``frame`` if it is one of those still missing."""
-        if number not in self.missing:
-            return
-        if frame.is_corrupt:
-            raise VideoError(self.path, f"frame {number} is damaged")
-        if (frame.width, frame.height) != (self.width, self.height):
-            # by way of planar RGB: twice as fast as straight to rgb24, chroma no less exact
-            frame = self._scaler.reformat(frame, self.width, self.height, "gbrp", threads=1)
-        rgb = self._packer.reformat(frame, format="rgb24", threads=1)
-        plane = rgb.planes[0]  # its lines may be padded
-        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(self.height, plane.line_size)
-        picture = lines[:, : self.width * 3].reshape(self.height, self.width, 3)
-        self.frames[self._rows[number]] = picture
-        self.missing.discard(number)
-
-
-def _place(packet: Packet[VideoStream] | None) -> str:
-    if packet is None or packet.pts is None:
+def _place(packet: Packet[Any] | None) -> str:
+    if packet is None or packet.pts is None or not packet.time_base:
         return "cannot be decoded"
     return f"cannot be decoded at {float(packet.pts * packet.time_base):.3f} s"
-
-
-def _cause(error: BaseException) -> str:
-    """FFmpeg's words without the number and the path that PyAV adds."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -20,6 +20,7 @@ from slowfast.datasets.decode.base import (
     scaled_size,
 )
 from slowfast.utils.optional import require
+from slowfast.utils.stopwatch import Watch, no_watch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,10 +32,15 @@ class TorchCodecReader(ClosingReader):
     Args:
         path: video file.
         threads: FFmpeg threads, 0 = FFmpeg decides.
+        watch: is told what the time goes into: open, decode (to full-size RGB), scale.
     """
 
-    def __init__(self, path: str, *, threads: int = 1) -> None:
-        self.path = str(path)
+    def __init__(self, path: str, *, threads: int = 1, watch: Watch = no_watch) -> None:
+        self.path, self._watch = str(path), watch
+        with watch("open"):
+            self._open(threads)
+
+    def _open(self, threads: int) -> None:
         decoders = require("torchcodec.decoders", extra="video")
         try:
             stream = _first_video_stream(self.path)
@@ -54,10 +60,12 @@ class TorchCodecReader(ClosingReader):
         """The frames ``indices`` as ``(N, H, W, 3)`` RGB; see :meth:`VideoReader.read`."""
         numbers = check_indices(self.path, indices, self.num_frames)
         try:
-            frames: Tensor = self._decoder.get_frames_at(numbers).data
+            with self._watch("decode"):
+                frames: Tensor = self._decoder.get_frames_at(numbers).data
         except (RuntimeError, IndexError) as error:
             raise VideoError(self.path, f"torchcodec: {_line(error)}") from error
-        return _scaled(frames, scaled_size(self.width, self.height, short_side))
+        with self._watch("scale"):
+            return _scaled(frames, scaled_size(self.width, self.height, short_side))
 
 
 def _first_video_stream(path: str) -> int:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
-from slowfast.datasets.synthetic.layout import LAYOUTS, Layout
-from slowfast.datasets.synthetic.scene import render_clip
-from slowfast.datasets.synthetic.specs import ClipSpec, SyntheticOptions, list_clips
+from slowfast.datasets.synthetic.layouts import find_layout
+from slowfast.datasets.synthetic.specs import SyntheticOptions, list_clips
+from slowfast.datasets.synthetic.storage import discard, is_whole, move, partial, write_text
+from slowfast.datasets.synthetic.timeline import Video, render_timeline
 from slowfast.utils.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -38,9 +38,9 @@ def make_synthetic(
     """Write the dataset unless it is already there, and return its folder.
 
     A journal with the names of all files is written first and replaced by the manifest at the
-    very end. A run that was stopped is continued: clips are written under another name and then
-    renamed, so a file that exists is whole. With other options the journal's files, and no
-    others, are removed.
+    very end. A run that was stopped is continued: videos are written under another name and then
+    renamed, so what exists is whole. With other options the journal's files, and no others, are
+    removed.
 
     Args:
         output_dir: made when missing.
@@ -51,31 +51,30 @@ def make_synthetic(
 
     Raises:
         OutputDirError: the folder holds other files, or a finished dataset with other options.
-        ValueError: unknown layout, or no workers.
+        LayoutError: unknown layout.
+        ValueError: no workers.
 
     Example:
         >>> make_synthetic("data/synthetic", SyntheticOptions(num_clips=61))  # doctest: +SKIP
     """
     options = options or SyntheticOptions()
-    if options.layout not in LAYOUTS:
-        raise ValueError(f"unknown layout {options.layout!r}. Known: {sorted(LAYOUTS)}")
+    layout = find_layout(options.layout)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     root = Path(output_dir)
-    layout = LAYOUTS[options.layout]()
-    specs = list_clips(options)
-    lists = layout.lists(specs)
-    files = sorted([*lists, *(layout.clip_path(spec) for spec in specs)])
-    if _is_complete(root, options, files):
+    videos = layout.videos(list_clips(options), options)
+    lists = layout.lists(videos)
+    if _is_complete(root, options, videos, lists):
         return root
     _take_over(root, options, overwrite=overwrite)
     root.mkdir(parents=True, exist_ok=True)
+    files = sorted([*lists, *(video.path for video in videos)])
     record = {"options": asdict(options), "fingerprint": options.fingerprint(), "files": files}
-    _write_text(root / JOURNAL, json.dumps(record, indent=1))
-    _write_clips(root, layout, specs, options, workers=workers, progress=progress)
+    write_text(root / JOURNAL, json.dumps(record, indent=1))
+    _write_videos(root, videos, options, workers=workers, progress=progress)
     for path, text in lists.items():
-        _write_text(root / path, text)
-    _write_text(root / MANIFEST, json.dumps(record, indent=1))
+        write_text(root / path, text)
+    write_text(root / MANIFEST, json.dumps(record, indent=1))
     (root / JOURNAL).unlink()
     return root
 
@@ -95,11 +94,13 @@ def _read_record(path: Path) -> dict[str, object] | None:
     return dict(record)
 
 
-def _is_complete(root: Path, options: SyntheticOptions, files: Sequence[str]) -> bool:
+def _is_complete(
+    root: Path, options: SyntheticOptions, videos: Sequence[Video], lists: Iterable[str]
+) -> bool:
     record = _read_record(root / MANIFEST)
     if record is None or record["fingerprint"] != options.fingerprint():
         return False
-    return all((root / name).exists() for name in files)
+    return all((root / name).exists() for name in lists) and not _missing(root, videos)
 
 
 def _take_over(root: Path, options: SyntheticOptions, *, overwrite: bool) -> None:
@@ -150,8 +151,8 @@ def _remove(root: Path, record: dict[str, object]) -> None:
             raise OutputDirError(
                 f"{root}: its manifest lists {name!r}, which lies outside. Remove it."
             )
-        for stale in (path, _partial(path)):
-            stale.unlink(missing_ok=True)
+        for stale in (path, partial(path)):
+            discard(stale)
         for folder in path.parents:
             if folder == inside:
                 break
@@ -159,41 +160,46 @@ def _remove(root: Path, record: dict[str, object]) -> None:
                 folder.rmdir()
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
+def _missing(root: Path, videos: Sequence[Video]) -> list[Video]:
+    return [v for v in videos if not is_whole(root / v.path, v.timeline.num_frames)]
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
-def _write_clips(
+def _write_videos(
     root: Path,
-    layout: Layout,
-    specs: Sequence[ClipSpec],
+    videos: Sequence[Video],
     options: SyntheticOptions,
     *,
     workers: int,
     progress: Progress | None,
 ) -> None:
-    missing = [spec for spec in specs if not (root / layout.clip_path(spec)).exists()]
-    for folder in {(root / layout.clip_path(spec)).parent for spec in missing}:
+    missing = _missing(root, videos)
+    for folder in {(root / video.path).parent for video in missing}:
         folder.mkdir(parents=True, exist_ok=True)
-    chunks = [missing[k : k + _CHUNK] for k in range(0, len(missing), _CHUNK)]
-    done = len(specs) - len(missing)
+    chunks = list(_chunks(missing))
+    total = sum(len(video.timeline.segments) for video in videos)
+    done = total - sum(len(video.timeline.segments) for video in missing)
     for count in _run_chunks(root, chunks, options, min(workers, max(1, len(chunks)))):
         done += count
         if progress is not None:
-            progress(done, len(specs))
+            progress(done, total)
+
+
+def _chunks(videos: Sequence[Video]) -> Iterator[list[Video]]:
+    """Tasks of about ``_CHUNK`` clips each."""
+    chunk: list[Video] = []
+    for video in videos:
+        chunk.append(video)
+        if sum(len(v.timeline.segments) for v in chunk) >= _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _run_chunks(
-    root: Path, chunks: Sequence[Sequence[ClipSpec]], options: SyntheticOptions, workers: int
+    root: Path, chunks: Sequence[Sequence[Video]], options: SyntheticOptions, workers: int
 ) -> Iterator[int]:
-    """Sizes of the finished chunks, as they finish."""
+    """Clips in the finished chunks, as they finish."""
     if workers == 1:
         yield from (_write_chunk(root, chunk, options) for chunk in chunks)
         return
@@ -208,11 +214,12 @@ def _run_chunks(
             raise
 
 
-def _write_chunk(root: Path, specs: Sequence[ClipSpec], options: SyntheticOptions) -> int:
-    layout = LAYOUTS[options.layout]()
-    for spec in specs:
-        path = root / layout.clip_path(spec)
-        frames = render_clip(spec.verb, spec.object, options.scene, spec.seed)
-        layout.write_clip(_partial(path), frames, options.fps)
-        os.replace(_partial(path), path)
-    return len(specs)
+def _write_chunk(root: Path, videos: Sequence[Video], options: SyntheticOptions) -> int:
+    layout = find_layout(options.layout)
+    for video in videos:
+        path = root / video.path
+        frames = render_timeline(video.timeline, options.scene)
+        discard(partial(path))
+        layout.write(partial(path), frames, video)
+        move(partial(path), path)
+    return sum(len(video.timeline.segments) for video in videos)

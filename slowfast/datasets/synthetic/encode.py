@@ -1,16 +1,19 @@
-"""Writes frames as a real H.264 file."""
+"""Writes frames as a real H.264 file or as a folder of JPEG images."""
 
 from __future__ import annotations
 
+import io
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 
 def write_video(
-    path: Path, frames: NDArray[np.uint8], *, fps: int = 30, crf: int = 20, gop: int = 12
+    path: Path, frames: NDArray[np.uint8], *, fps: Fraction | int = 30, crf: int = 20, gop: int = 12
 ) -> None:
     """Encode to an ``.mp4`` with key frames every ``gop`` frames and two B-frames between others.
 
@@ -39,3 +42,24 @@ def write_video(
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
+
+
+def write_frames(
+    folder: Path, frames: NDArray[np.uint8], *, pattern: str, quality: int = 90
+) -> None:
+    """Write each frame as a JPEG image, numbered from 1. The same frames give the same bytes.
+
+    Args:
+        folder: made when missing.
+        frames: uint8 RGB ``(T, H, W, 3)``.
+        pattern: file name with the number's place, e.g. ``{:05d}.jpg``.
+        quality: of JPEG, 1 to 95.
+    """
+    folder.mkdir(exist_ok=True)
+    data, shown = b"", None
+    for number, picture in enumerate(frames, start=1):
+        if shown is None or not np.array_equal(picture, shown):  # the picture stands still
+            encoded = io.BytesIO()
+            Image.fromarray(picture).save(encoded, "JPEG", quality=quality)
+            data, shown = encoded.getvalue(), picture
+        (folder / pattern.format(number)).write_bytes(data)

@@ -37,14 +37,19 @@ class SceneOptions:
         size: side of the square picture in pixels.
         difficulty: 0 to 1: noise, number of distractors, share of the object behind the hand,
             camera shake, changes of light and likeness of the colours all grow with it.
+        firm_grip: the hand comes from any side and turns with the object, so that rotations are
+            as plain to see as pushes. Otherwise it comes from below and slides along the object.
     """
 
     num_frames: int = 32
     size: int = 112
     difficulty: float = 0.5
+    firm_grip: bool = False
 
 
-def render_clip(verb: int, object_: int, options: SceneOptions, seed: int) -> Frames:
+def render_clip(
+    verb: int, object_: int, options: SceneOptions, seed: int, scene_seed: int | None = None
+) -> Frames:
     """The frames of one action.
 
     Args:
@@ -52,6 +57,7 @@ def render_clip(verb: int, object_: int, options: SceneOptions, seed: int) -> Fr
         object_: index into ``OBJECTS``.
         options: size, length and difficulty.
         seed: decides everything else. With equal seeds two verbs show the same scene.
+        scene_seed: decides the table top instead, so that the clips of a long video share it.
 
     Returns:
         uint8 RGB ``(T, H, W, 3)``.
@@ -60,7 +66,8 @@ def render_clip(verb: int, object_: int, options: SceneOptions, seed: int) -> Fr
     pose = draw_pose(verb, options.num_frames, rng)
     camera = _draw_camera(rng, options)
     look = list(OBJECTS.values())[object_]
-    table = _draw_background(rng, options)
+    table_rng = rng if scene_seed is None else np.random.default_rng(scene_seed)
+    table = _draw_background(table_rng, options)
     layers = [
         _drifting_part(rng, options),
         _object_layer(look, pose, rng, options),
@@ -75,7 +82,7 @@ def render_clip(verb: int, object_: int, options: SceneOptions, seed: int) -> Fr
         picture = _warp(table, to_table[t], (0, 0, options.size, options.size))
         for layer in layers:
             layer.paint(picture, camera[t], t)
-        frame[:] = noise(picture.point(lights[t]))
+        frame[:] = noise(_lit(picture, lights[t]))
     return frames
 
 
@@ -238,7 +245,7 @@ def _object_layer(
 
 
 def _hand_layer(pose: Pose, rng: np.random.Generator, options: SceneOptions) -> _Layer:
-    """A hand that follows the object's position and size, but never its turns."""
+    """A hand that follows the object's position and size; its turns only with a firm grip."""
     count, size = options.num_frames, options.size
     skin, sleeve, alpha = draw_hand(round(_HAND_SIZE * size))
     tone = np.asarray(_SKIN[int(rng.integers(len(_SKIN)))], np.float32)
@@ -246,7 +253,10 @@ def _hand_layer(pose: Pose, rng: np.random.Generator, options: SceneOptions) -> 
     covered = sleeve[..., None] > skin[..., None] * 0.98
     rgb = np.where(covered, sleeve[..., None] * cloth, skin[..., None] * tone)
     rgba = np.concatenate([rgb, 255 * alpha[..., None]], axis=2).astype(np.uint8)
-    direction = np.pi / 2 + rng.uniform(-1.0, 1.0)  # from below, like the camera wearer's own
+    side = rng.uniform(-1.0, 1.0)
+    direction = np.full(count, np.pi / 2 + side)  # from below, like the camera wearer's own
+    if options.firm_grip:  # all round: else its direction in one frame would tell a rotation
+        direction = np.pi * side + pose.angle
     grip = _OBJECT_SIZE * (0.40 - 0.28 * options.difficulty * rng.uniform(0.3, 1.0))
     sway_x, sway_y = (0.012 * _drift(rng, count, speed) for speed in (1.0, 1.2))
     swing = 0.06 * _drift(rng, count, 0.8)
@@ -260,14 +270,18 @@ def _hand_layer(pose: Pose, rng: np.random.Generator, options: SceneOptions) -> 
     return _Layer(Image.fromarray(rgba), course)
 
 
-def _draw_lights(rng: np.random.Generator, options: SceneOptions) -> list[list[int]]:
-    """A lookup table per frame for Pillow's ``point``: exposure and tint change slowly."""
+def _draw_lights(rng: np.random.Generator, options: SceneOptions) -> NDArray[np.uint8]:
+    """A lookup table per frame and channel, ``(T, 3, 256)``: exposure and tint change slowly."""
     change = 0.06 + 0.16 * options.difficulty
     level = rng.uniform(0.9, 1.1) * (1 + change * _drift(rng, options.num_frames, 0.6))
     tint = 1 + 0.25 * change * np.stack([_drift(rng, options.num_frames, 0.5) for _ in range(3)])
     gains = (level * tint).T[:, :, None]  # (T, 3, 1)
-    tables = np.clip(gains * np.arange(256), 0, 255).astype(int)
-    return [list(table.ravel()) for table in tables]
+    return np.clip(gains * np.arange(256), 0, 255).astype(np.uint8)
+
+
+def _lit(picture: Image.Image, lights: NDArray[np.uint8]) -> Frames:
+    """The picture as an array ``(H, W, 3)``, seen through the lookup tables ``(3, 256)``."""
+    return lights[np.arange(3), np.asarray(picture)]
 
 
 class _Noise:
@@ -279,8 +293,8 @@ class _Noise:
         sigma = 1.0 + 9.0 * options.difficulty
         self.field = rng.normal(0, sigma, size=(side, side, 3)).astype(np.int16)
 
-    def __call__(self, picture: Image.Image) -> Frames:
-        """The picture as an array ``(H, W, 3)`` with noise."""
+    def __call__(self, picture: Frames) -> Frames:
+        """The picture ``(H, W, 3)`` with noise."""
         y, x = self.rng.integers(16, size=2)
         noise = self.field[y : y + self.size, x : x + self.size]
-        return np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
+        return np.clip(picture + noise, 0, 255).astype(np.uint8)

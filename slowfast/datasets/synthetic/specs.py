@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from slowfast.datasets.synthetic.scene import SceneOptions
 
 SPLITS = ("train", "val", "test")
 RENDERER_VERSION = 1  # raise it when the same options give other frames
+_LATER = {"firm_grip": False, "actions": ()}
+"""Options that came later, and what they are in the datasets written before."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,15 @@ class SyntheticOptions:
 
     Attributes:
         num_clips: clips in all splits together.
-        num_frames: frames per clip, at least 8.
+        num_frames: frames per clip, at least 8; in long videos up to a quarter more.
         size: side of the square picture in pixels, even, at least 32.
-        fps: frames per second written to the files.
+        fps: frames per second written to the files, or told by the lists of images.
         difficulty: 0 (clean) to 1 (noise, clutter, occlusion, shake, alike colours).
         seed: of the whole dataset.
         split_ratio: shares of train, val and test; they sum to 1.
-        layout: "kinetics".
+        layout: a name in ``LAYOUTS``.
+        firm_grip: see ``SceneOptions``.
+        actions: names of the actions to draw; all 61 when empty. Class ids stay the same.
     """
 
     num_clips: int = 1200
@@ -39,6 +44,8 @@ class SyntheticOptions:
     seed: int = 0
     split_ratio: tuple[float, float, float] = (0.7, 0.1, 0.2)
     layout: str = "kinetics"
+    firm_grip: bool = False
+    actions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be rendered.
@@ -63,15 +70,33 @@ class SyntheticOptions:
         for name, good, rule in checks:
             if not good:
                 raise ValueError(f"synthetic dataset: {name} {rule}, got {getattr(self, name)}")
+        self.action_ids()
 
     @property
     def scene(self) -> SceneOptions:
         """The part that the renderer needs."""
-        return SceneOptions(self.num_frames, self.size, self.difficulty)
+        return SceneOptions(self.num_frames, self.size, self.difficulty, self.firm_grip)
+
+    def action_ids(self) -> list[int]:
+        """Indices into ``ACTIONS`` of the actions to draw.
+
+        Raises:
+            ValueError: one of them is not known.
+        """
+        ids = {action.name: number for number, action in enumerate(ACTIONS)}
+        unknown = [name for name in self.actions if name not in ids]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], ids, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"synthetic dataset: actions has {unknown[0]!r}, not known.{hint}")
+        return sorted({ids[name] for name in self.actions}) or list(ids.values())
 
     def fingerprint(self) -> str:
         """A hash of the options and the renderer's version: equal means equal datasets."""
         content = {**asdict(self), "renderer": RENDERER_VERSION}
+        for name, default in _LATER.items():
+            if content[name] == default:
+                del content[name]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -111,8 +136,9 @@ def list_clips(options: SyntheticOptions) -> list[ClipSpec]:
     rng = np.random.default_rng((options.seed, 0))
     specs: list[ClipSpec] = []
     sizes = split_sizes(options.num_clips, options.split_ratio)
+    actions = options.action_ids()
     for split, size in zip(SPLITS, sizes, strict=True):
-        rounds = [rng.permutation(len(ACTIONS)) for _ in range(-(-size // len(ACTIONS)))]
+        rounds = [rng.permutation(actions) for _ in range(-(-size // len(actions)))]
         for action in np.concatenate([*rounds, np.empty(0, int)])[:size].tolist():
             number = len(specs)
             name, verb, object_ = ACTIONS[action]

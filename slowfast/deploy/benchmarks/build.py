@@ -5,7 +5,7 @@ Repetitions come from ``BENCHMARK.WARMUP`` and ``BENCHMARK.STEPS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from slowfast.datasets.batch import Batch
-from slowfast.datasets.build import build_loader
+from slowfast.datasets.build import build_dataset, build_loader
 from slowfast.datasets.pathways import build_batch_transform
 from slowfast.datasets.sampling import ClipSampler
+from slowfast.deploy.benchmarks import decoding
 from slowfast.deploy.benchmarks import loader as loading
 from slowfast.deploy.benchmarks.model import benchmark_model
 from slowfast.deploy.benchmarks.reference import build_reference_model, reference_step
@@ -35,11 +36,11 @@ from slowfast.engine.build import (
     build_optimizer,
     build_placed_model,
     build_placement,
-    build_schedule,
 )
 from slowfast.engine.hook import Hook
 from slowfast.engine.hooks import LogStats
 from slowfast.engine.objective import Supervised
+from slowfast.engine.schedule import build_schedule
 from slowfast.engine.trainer import Loader, Trainer
 from slowfast.engine.weights import build_test_weights
 from slowfast.models.base import ClipModel
@@ -105,12 +106,42 @@ def build_train_step_benchmark(cfg: CfgNode, *, reference: bool = False) -> Benc
     return measure
 
 
-def build_loader_benchmark(cfg: CfgNode, *, reference: bool = False) -> Benchmark:
-    """Clips loaded per second, and the share of training steps spent waiting for them.
+def build_decoding_benchmark(cfg: CfgNode, backends: Sequence[str] = ()) -> Benchmark:
+    """``BENCHMARK.STEPS`` random clips on one core, part by part, beside two yardsticks.
+
+    Args:
+        cfg: the config.
+        backends: decoding backends; by default all that are installed.
+    """
+    dataset = build_dataset(cfg, "train")
+    low, high = cfg.DATA.TRAIN_JITTER_SCALES
+
+    def measure() -> Result:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in a worker
+        try:
+            return decoding.measure_clips(
+                dataset,
+                backends,
+                clips=cfg.BENCHMARK.STEPS,
+                jitter_scales=(low, high),
+                crop_size=cfg.DATA.TRAIN_CROP_SIZE,
+            ) | {"machine": describe_machine()}
+        finally:
+            torch.set_num_threads(threads)
+
+    return measure
+
+
+def build_loader_benchmark(
+    cfg: CfgNode, *, reference: bool = False, backends: Sequence[str] = ()
+) -> Benchmark:
+    """Clips loaded per second, the share of training steps spent waiting, and one core's work.
 
     Needs ``DATA_LOADER.PERSISTENT_WORKERS`` False, so that loaders do not disturb one another.
     """
     placement, size = build_placement(cfg), cfg.TRAIN.BATCH_SIZE
+    one_core = build_decoding_benchmark(cfg, backends)
     loader = build_loader(cfg, "train")
     loaders: dict[str, Iterable[object]] = {HERE: loader}
     if reference:
@@ -126,6 +157,7 @@ def build_loader_benchmark(cfg: CfgNode, *, reference: bool = False) -> Benchmar
         )
 
     def measure() -> Result:
+        clips = one_core()
         timings = loading.time_loaders(loaders, batches=cfg.BENCHMARK.STEPS, rounds=ROUNDS)
         meter = WaitMeter()
         short = loading.FirstBatches(loader, cfg.BENCHMARK.STEPS)
@@ -134,6 +166,7 @@ def build_loader_benchmark(cfg: CfgNode, *, reference: bool = False) -> Benchmar
             "share_of_training_spent_waiting": meter.share,
             "workers": cfg.DATA_LOADER.NUM_WORKERS,
             "machine": describe_machine(placement.device),
+            "one_core": clips,
         }
 
     return measure

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slowfast.datasets.decode.base import VideoError
+from slowfast.datasets.decode.base import Region, VideoError
 from slowfast.datasets.decode.frames import (
     FrameFolderReader,
     detect_pattern,
@@ -97,6 +97,17 @@ def test_scaled(folder, decoder, short_side):
     assert frames.shape == (1, short_side, width, 3)
     expected = np.asarray(Image.fromarray(picture(4)).resize((width, short_side), 2))
     assert np.abs(frames[0].astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("size", [(30, 40), (24, 32), (15, 20), (60, 80), (6, 8)])
+def test_region(folder, decoder, size):
+    reader = FrameFolderReader(folder / "img_{:05d}.jpg")
+    frames = reader.read_region([4, 6, 4], Region(8, 12, 30, 40, size))
+    assert frames.shape == (3, *size, 3)
+    np.testing.assert_array_equal(frames[0], frames[2])
+    part = Image.fromarray(picture(4)[8:38, 12:52])
+    expected = np.asarray(part.resize(size[::-1], Image.Resampling.BILINEAR))
+    assert np.abs(frames[0].astype(int) - expected).mean() < 8
 
 
 def test_portrait_and_png(tmp_path):
