@@ -6,9 +6,19 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     "video": ["opencv-python-headless>=4.10", "torchcodec==0.13.0"],  # other decoding backends
+    "images": ["simplejpeg>=1.8"],  # folders of JPEGs faster than with Pillow
     "prune": ["torch-pruning==1.6.1"],
     "pytorchvideo": ["pytorchvideo==0.1.5"],  # MODEL.MODEL_NAME PTV...
     "deploy": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22", "openvino>=2025.2"],
+    "quantize": [  # tools/quantize.py; onnxruntime needs no more than "deploy"
+        "nncf>=3.4",
+        "onnx>=1.18",
+        "onnxscript>=0.5",
+        "onnxruntime>=1.22",
+        "openvino>=2026.1",
+    ],
+    "coreml": ["coremltools>=9.0"],  # tools/export.py --format coreml
+    "executorch": ["executorch>=1.5.1"],
     "dev": [
         "pytest==9.2.0",
         "pytest-xdist==3.8.0",
@@ -28,6 +38,8 @@ EXTRAS = {
         "onnxscript==0.7.2",
         "onnxruntime==1.31.1",
         "openvino==2026.4.1",
+        "coremltools==9.0",
+        "nncf==3.4.0",
     ],
 }
 

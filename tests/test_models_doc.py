@@ -74,6 +74,30 @@ def test_the_cost_table_lists_every_config():
         assert re.search(machine, section("models"))
 
 
+def test_heads_of_configs_agree_with_the_cost_table():
+    _, *body = rows(section("models"))
+    for name, _, _, params, train, test, *_ in body:
+        head = [line for line in CONFIGS[name].read_text().splitlines() if line.startswith("#")][-1]
+        assert is_rounded(re.search(r"([\d.]+) M parameters", head)[1], params), name
+        said = re.findall(r"([\d.]+)(?: GMACs)? at (\d+x\d+)", head)
+        found = [macs_and_size(cell) for cell in dict.fromkeys((train, test))]
+        assert [size for _, size in said] == [size for _, size in found], name
+        for (macs, _), (exact, _) in zip(said, found, strict=True):
+            assert is_rounded(macs, exact), name
+
+
+def macs_and_size(cell):
+    """``"4.732 (224²)"`` -> ``("4.732", "224x224")``."""
+    macs, size = re.fullmatch(r"([\d.]+) \((.+)\)", cell).groups()
+    return macs, re.sub(r"(\d+)²", r"\1x\1", size)
+
+
+def is_rounded(value, exact):
+    """Whether ``value`` is ``exact`` to its digits, in text both."""
+    digits = len(value.partition(".")[2])
+    return abs(float(value) - float(exact)) <= 0.51 * 10**-digits
+
+
 @pytest.mark.slow
 def test_the_cost_table_is_what_the_configs_give():
     from slowfast.reports.models import build_model_table, read_latencies

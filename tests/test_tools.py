@@ -159,6 +159,21 @@ def test_benchmark_of_a_model(trained, config, tmp_path):
     assert found["throughput"]["median"] > 0
 
 
+def test_benchmark_compares_models(config, tmp_path, capsys):
+    """Of two networks the one with many times the MACs is slower."""
+    wide = tmp_path / "wide.yaml"
+    wide.write_text(f"_BASE_: {config}\nTINY: {{WIDTH: 256}}\n")
+    words = ["--output", str(tmp_path / "found.json"), "BENCHMARK.STEPS", "5"]
+    tool("benchmark.py")(["--cfg", str(config), "--compare", str(wide), *words])
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["wide"]["macs_g"] > 10 * found["tiny"]["macs_g"]
+    assert found["times that tiny is faster than"]["wide"]["median"] > 1
+    assert (found["tiny"]["clip"], found["tiny"]["runs"]) == ("3x4x32x32", 5)
+    with pytest.raises(SystemExit):
+        tool("benchmark.py")(["--cfg", str(config), "--compare", str(config)])
+    assert "cannot be compared with itself" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("what", ["--train_step", "--loader", "--loop"])
 def test_benchmark_of_training(config, tmp_path, what):
     result = tmp_path / "benchmark.json"

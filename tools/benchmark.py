@@ -1,44 +1,22 @@
 #!/usr/bin/env python3
-"""Measure a model, or the parts of its training. Figures are medians with their spread.
+r"""Measure a model, or the parts of its training. Figures are medians with their spread.
 
 python tools/benchmark.py --cfg configs/Kinetics/X3D_S.yaml --model_path x3d_s.pyth
 python tools/benchmark.py --cfg configs/Kinetics/X3D_S.yaml --train_step --reference
 python tools/benchmark.py --cfg ... --loader --reference DATA.PATH_TO_DATA_DIR my_data
 python tools/benchmark.py --cfg ... --decoding --backends pyav,opencv BENCHMARK.STEPS 50
 python tools/benchmark.py --cfg ... --test_views video.mp4
+python tools/benchmark.py --cfg configs/ActivityNet/IMFE_LOCAL_6x1.yaml \
+    --compare configs/ActivityNet/IMFE_6x1.yaml
 """
-
-from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
-
-if TYPE_CHECKING:
-    from yacs.config import CfgNode
-
-
-def build_benchmark(args: argparse.Namespace, cfg: CfgNode) -> Callable[[], dict[str, Any]]:
-    from slowfast.deploy.benchmarks import build
-
-    backends = [name for name in args.backends.split(",") if name]
-    if args.train_step:
-        return build.build_train_step_benchmark(cfg, reference=args.reference)
-    if args.loader:
-        return build.build_loader_benchmark(cfg, reference=args.reference, backends=backends)
-    if args.decoding:
-        return build.build_decoding_benchmark(cfg, backends)
-    if args.test_views:
-        return build.build_test_views_benchmark(cfg, args.test_views)
-    if args.loop:
-        return build.build_loop_benchmark(cfg)
-    return build.build_model_benchmark(cfg)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -52,6 +30,8 @@ def main(argv: list[str] | None = None) -> None:
     what.add_argument("--decoding", action="store_true", help="loading on one core, part by part")
     what.add_argument("--test_views", metavar="VIDEO", help="decoding of a video's test views")
     what.add_argument("--loop", action="store_true", help="the training loop's own time")
+    what.add_argument("--compare", nargs="+", metavar="YAML",
+                      help="this model and those of other configs, random weights")  # fmt: skip
     parser.add_argument("--reference", action="store_true", help="also time PySlowFast's way")
     parser.add_argument("--backends", default="", help="of these two: a,b (default: all installed)")
     parser.add_argument("--output", type=Path, metavar="JSON", help="write the figures there")
@@ -63,13 +43,11 @@ def main(argv: list[str] | None = None) -> None:
     setup_logging()
     with one_line_errors(traceback=args.traceback):
         cfg = load_cfg_from_args(args)
-        from slowfast.reports.benchmark import benchmark_table
-        from slowfast.reports.loading import loading_tables
+        from slowfast.deploy.benchmarks.choose import build_benchmark
+        from slowfast.reports.loading import tables
 
-        benchmark = build_benchmark(args, cfg)
-        result = benchmark()
-        by_part = args.loader or args.decoding
-        for table in loading_tables(result) if by_part else [benchmark_table(result)]:
+        result = build_benchmark(args, cfg, "+".join(map(str, args.cfg)))()
+        for table in tables(result):
             table.show()
         if args.output is not None:
             args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     add = parser.add_argument
     splits = ("train", "val", "test")
-    add("--splits", nargs="+", choices=splits, default=splits, help="(default: all three)")
+    add("--splits", nargs="+", choices=splits, help="(default: those the config uses)")
     add("--deep", action="store_true", help="decode every frame, not the first and last only")
     add("--content", action="store_true", help="find the same video under different names")
     add("--allow", nargs="+", default=[], choices=KINDS, help="kinds that do not count as problems")
@@ -37,10 +37,11 @@ def main(argv: list[str] | None = None) -> None:
     setup_logging()
     with one_line_errors(traceback=args.traceback):
         cfg = load_cfg_from_args(args)
-        from slowfast.datasets.check.scan import build_checker
+        from slowfast.datasets.check.scan import build_checker, build_splits
         from slowfast.reports import data_check
 
-        checker = build_checker(cfg, args.splits, deep=args.deep, content=args.content)
+        splits = args.splits or build_splits(cfg)
+        checker = build_checker(cfg, splits, deep=args.deep, content=args.content)
         result = checker.run(workers=args.workers, progress=cfg.PROGRESS)
         counted = data_check.counted(result, args.allow)
         if result.problems:
@@ -48,7 +49,8 @@ def main(argv: list[str] | None = None) -> None:
         data_check.class_table(result).show()
         for path in data_check.write_check(result, args.output_dir):
             print(f"wrote {path}")
-    print(f"{len(counted)} problems" if counted else "nothing wrong")
+    looked_at = f"in {sum(result.records.values())} records of {result.num_files} files"
+    print(f"{len(counted)} problems {looked_at}" if counted else f"nothing wrong {looked_at}")
     raise SystemExit(1 if counted else 0)
 
 

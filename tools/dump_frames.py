@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     setup_logging()
     with one_line_errors(traceback=args.traceback):
-        from slowfast.datasets.dump import DATASET_FOLDER, dump_dataset
+        from slowfast.datasets.dump import dump_dataset
 
         result = dump_dataset(
             args.videos_dir,
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{len(result.dumped)} videos ({reused} were there), {len(result.dropped)} dropped")
     for video, reason in sorted(result.dropped.items()):
         print(f"dropped: {video}: {reason}")
-    print(f"train with: DATA.PATH_TO_DATA_DIR {args.output_dir / DATASET_FOLDER}")
+    print(f"train with: TRAIN.DATASET rawframes DATA.PATH_TO_DATA_DIR {args.output_dir}")
     raise SystemExit(1 if result.dropped else 0)
 
 

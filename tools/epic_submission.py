@@ -10,7 +10,6 @@ DIR holds the official annotations (https://github.com/epic-kitchens/epic-kitche
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -46,40 +45,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(args: argparse.Namespace) -> None:
-    from slowfast.datasets.epic_kitchens import read_segments
-    from slowfast.datasets.epic_results import read_results, write_results
-    from slowfast.reports import epic_submission as epic
-
-    if args.command == "report":
-        figures = epic.validation_report(
-            read_results(args.results), args.annotations, labels=args.labels, partial=args.partial
-        )
-        print(epic.format_report(figures))
-        if args.json:
-            args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        return
-    if args.command == "ensemble":
-        merged = epic.ensemble([read_results(path) for path in args.results], args.weights)
-        write_results(args.output, merged, force=args.force)
-        return print(f"{args.output}: {len(merged)} segments of {len(args.results)} runs")
-    ids = [segment.narration_id for segment in read_segments(args.annotations / args.segments)]
-    if args.command == "check":
-        epic.check_submission(epic.read_submission(args.results), ids, str(args.results))
-        return print(f"{args.results}: {len(ids)} segments, valid")
-    epic.write_submission(
-        args.output, read_results(args.results), ids,
-        supervision=tuple(args.sls), actions=args.actions, force=args.force,
-    )  # fmt: skip
-    print(f"{args.output}: {len(ids)} segments, {args.output.stat().st_size / 1e6:.1f} MB, valid")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 the output exists, 2 keys missing or any other error, 3 bad results."""
     args = parse_args(argv)
     with one_line_errors():
+        from slowfast.reports.epic_commands import run_command
+
         try:
-            run(args)
+            print(run_command(args))
         except FileExistsError as error:
             print_error(error)
             return 1

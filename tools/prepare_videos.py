@@ -5,8 +5,9 @@ r"""Re-encode the videos of a dataset so that random clips of them load several 
     python tools/run_net.py --cfg ... DATA.PATH_TO_DATA_DIR /data/kinetics_256
 
 Short side, short and regular groups of pictures, cheap-to-decode H.264, no sound; frames and
-their times stay, so segments stay valid. The output has the layout of the input, with its lists.
-An interrupted run goes on where it was. Exit status 1 when a video was dropped; each is named.
+their times stay, so segments stay valid. Folders of numbered images are scaled, too. The output has
+the layout of the input, with its lists. An interrupted run goes on where it was. Exit status 1 when
+a video was dropped or an image could not be read; each is named.
 """
 
 import argparse

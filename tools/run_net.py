@@ -6,6 +6,8 @@ r"""Train a model and test it, as a config says.
 
     python tools/run_net.py --cfg configs/MECCANO/SLOWFAST_8x8_R50.yaml \
         --eval TEST.CHECKPOINT_FILE_PATH /path/to/checkpoint.pyth
+
+A test also takes exported models: .onnx, OpenVINO's .xml and .pt2 (tools/export.py).
 """
 
 import argparse
@@ -31,6 +33,7 @@ def main(argv: list[str] | None = None) -> None:
         cfg = load_cfg_from_args(args)
         limit_spinning()
         # torch loads here, so that --help and a misspelt key answer at once.
+        from slowfast.deploy.runtime import OPEN_FILES
         from slowfast.engine.run import run
         from slowfast.reports.evaluation import ReportTest
         from slowfast.reports.tensorboard import ClipDrawer, draw_confusion
@@ -42,6 +45,7 @@ def main(argv: list[str] | None = None) -> None:
             draw=[draw_confusion],
             draw_batch=[ClipDrawer(data.MEAN, data.STD, data.REVERSE_INPUT_CHANNEL)],
             on_predictions=[ReportTest(Path(cfg.OUTPUT_DIR), tuple(cfg.TEST.TOPK))],
+            open_files=OPEN_FILES,
         )
         plan = plan_launch(
             cfg.NUM_GPUS,

@@ -251,6 +251,8 @@ def _is_read(name: str, a: CfgNode, b: CfgNode) -> bool:
     if node == "NONLOCAL":
         used = [_plain(cfg.NONLOCAL.LOCATION) for cfg in (a, b)]
         return any(_has_number(location) for location in used)
+    if leaf.startswith("STREAMING.") and leaf != "STREAMING.ENABLE":
+        return any(cfg.MODEL.STREAMING.ENABLE for cfg in (a, b))
     return leaf != "WIDTH_MULT" or any("mobilenet" in cfg.MODEL.ARCH for cfg in (a, b))
 
 

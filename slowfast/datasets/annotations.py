@@ -17,6 +17,8 @@ import numpy as np
 from slowfast.utils.errors import UserError
 from slowfast.utils.safe_pickle import Inert, load_pickle
 
+NOT_TEXT = "not UTF-8 text; save it as such"
+
 
 class AnnotationError(UserError, ValueError):
     """An annotation file or line that cannot be used; the text names the file and the line."""
@@ -51,7 +53,7 @@ class Row:
         Args:
             column: its name.
             low: smallest value allowed.
-            high: largest value allowed.
+            high: of class ids, the largest value allowed.
 
         Raises:
             AnnotationError: not a whole number, or outside the range.
@@ -62,23 +64,51 @@ class Row:
 def parse_integer(
     source: str, name: str, text: str, *, low: int = 0, high: int | None = None
 ) -> int:
-    """``text`` as a whole number from ``low`` to ``high``; errors name ``source`` and ``name``."""
+    """``text`` as a whole number; errors name ``source`` and ``name``.
+
+    Args:
+        source: where it stands.
+        name: what it is.
+        text: the number.
+        low: smallest value allowed.
+        high: of class ids, the largest value allowed.
+
+    Raises:
+        AnnotationError: not a whole number, or outside the range.
+    """
     try:
         number = int(text)
     except ValueError:
         raise AnnotationError(f"{source}: {name} is {text!r}, expected a whole number") from None
     if number < low or (high is not None and number > high):
-        allowed = f"{low} or more" if high is None else f"{low} to {high}"
+        allowed = f"{low} or more" if high is None else f"{low} to {high} (classes count from 0)"
         raise AnnotationError(f"{source}: {name} is {number}, expected {allowed}")
     return number
 
 
+def parse_class(source: str, name: str, text: str, *, high: int | None = None) -> int:
+    """A class id, 0 to ``high``, of a list that has no header."""
+    if not text.strip().lstrip("+-").isdecimal():
+        raise AnnotationError(
+            f"{source}: {name} is {text!r}, expected a whole number: classes are numbers, and "
+            "this list has no header"
+        )
+    return parse_integer(source, name, text, high=high)
+
+
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """``(source, line)`` of every line of a text file that is not blank."""
-    with open(path, encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield f"{path}:{number}", line.strip()
+    """``(source, line)`` of every line of a text file that is not blank.
+
+    Raises:
+        AnnotationError: not UTF-8.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}:{number}", line.strip()
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: {NOT_TEXT} ({error})") from error
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -91,7 +121,9 @@ def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
                 fields = next(rows)
             except StopIteration:
                 return
-            except (csv.Error, UnicodeDecodeError) as error:
+            except UnicodeDecodeError as error:
+                raise AnnotationError(f"{path}: {NOT_TEXT} ({error})") from error
+            except csv.Error as error:
                 raise AnnotationError(f"{path}:{line}: {error}") from error
             if any(field.strip() for field in fields):
                 yield f"{path}:{line}", [field.strip() for field in fields]

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from slowfast.datasets.annotations import AnnotationError, read_lines
-from slowfast.datasets.base import ClipRecord
+from slowfast.datasets.base import ClipRecord, Family
+from slowfast.datasets.missing import MissingVideosError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,26 @@ def write_bad_list(path: str | Path, bad: Iterable[tuple[str, str]]) -> None:
     reasons = {name: " ".join(reason.split()) for name, reason in reversed([*bad])}
     lines = [f"# {reason}\n{name}\n" for name, reason in sorted(reasons.items())]
     Path(path).write_text("".join(lines), encoding="utf-8")
+
+
+def records_to_train_on(family: Family, path: str | Path) -> list[ClipRecord]:
+    """The training records without those the list names, of which the videos may be missing.
+
+    Args:
+        family: the dataset.
+        path: the list, see :func:`leave_out`.
+
+    Raises:
+        MissingVideosError: others are missing, too.
+    """
+    try:
+        records = family.records("train")
+    except MissingVideosError as error:
+        if not path or error.videos.keys() - read_bad_list(path):
+            raise
+        log.warning("%s: %d videos that are not there left out", path, len(error.videos))
+        records = error.found
+    return leave_out(records, path)
 
 
 def leave_out(records: Sequence[ClipRecord], path: str | Path) -> list[ClipRecord]:

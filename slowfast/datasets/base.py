@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
+from slowfast.datasets.companion import Companion
 from slowfast.datasets.decode import (
     FrameCountError,
     Frames,
@@ -26,11 +27,14 @@ from slowfast.datasets.decode import (
     open_video,
 )
 from slowfast.datasets.frame_weights import Weights
-from slowfast.datasets.planned import read_planned
+from slowfast.datasets.planned import Look, read_planned
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.utils.errors import UserError
 from slowfast.utils.seed import derived_generator
 from slowfast.utils.stopwatch import Watch, no_watch
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
 
 SPLITS = ("train", "val", "test")
 MAX_DRAWS = 10  # unreadable videos in a row before giving up
@@ -65,6 +69,7 @@ class ClipRecord:
         end_frame: last frame that counts.
         name: what predictions call it; the path by default.
         fps: images per second of a frame folder; video files know theirs.
+        claimed_frames: images the annotation says a frame folder has; only checked.
     """
 
     path: str
@@ -76,6 +81,7 @@ class ClipRecord:
     end_frame: int | None = None
     name: str = ""
     fps: float = 30.0
+    claimed_frames: int | None = None
 
 
 class Family(Protocol):
@@ -119,6 +125,8 @@ class Item:
         name: of the record.
         spans: per temporal view its first frame, the one after its last, and the number of frames
             of the part of the video that counts, where frames are counted from its first.
+        companions: what other networks see of a training clip, ``(1, C, T, H, W)`` each; ``None``
+            for those that see the same.
         bad: videos that could not be read and were replaced by this one: path -> message.
         io_seconds: opening and decoding.
         transform_seconds: the rest.
@@ -130,6 +138,7 @@ class Item:
     times: Tensor
     name: str
     spans: list[tuple[int, int, int]] = field(default_factory=list)
+    companions: list[Tensor | None] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)
     io_seconds: float = 0.0
     transform_seconds: float = 0.0
@@ -157,6 +166,8 @@ class VideoDataset(Dataset[Item | Failure]):
         class_names: see :class:`Family`.
         tasks: see :class:`Family`.
         target: record -> what to train for, where that is not its labels.
+        companions: what other networks see of training clips; ``None`` for the same pixels.
+        fixed_views: draw every epoch what the first one draws.
     """
 
     def __init__(
@@ -172,6 +183,8 @@ class VideoDataset(Dataset[Item | Failure]):
         class_names: dict[str, list[str]] | None = None,
         tasks: tuple[str, ...] = (),
         target: Callable[[ClipRecord], Target] | None = None,
+        companions: Sequence[Companion | None] = (),
+        fixed_views: bool = False,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {SPLITS}")
@@ -187,6 +200,8 @@ class VideoDataset(Dataset[Item | Failure]):
         self.class_names = class_names
         self.tasks = tasks
         self.target = target or labels_of
+        self.companions = tuple(companions) if split == "train" else ()
+        self.fixed_views = fixed_views
 
     @property
     def num_videos(self) -> int:
@@ -202,6 +217,7 @@ class VideoDataset(Dataset[Item | Failure]):
         try:
             if self.split != "train":
                 return self._load(index, None)
+            epoch = 0 if self.fixed_views else epoch
             generator = derived_generator(self.seed, epoch, index, ITEM_STREAM)
             return self._draw(index, generator, weights)
         except UserError as error:
@@ -243,12 +259,17 @@ class VideoDataset(Dataset[Item | Failure]):
             views = [[first + number for number in clip] for clip in chosen]
             plan = self.transform.plan(reader.height, reader.width, generator)
             numbers = views[0] if generator else sorted({n for view in views for n in view})
-            frames, plan = read_planned(reader, numbers, self.transform, plan)
+            looks = [Look(numbers, self.transform, plan)]
+            looks += self._companion_looks(looks[0], first, total, reader.fps)
+            (frames, plan), *others = read_planned(reader, looks)
             times = [
                 [float(reader.times[view[0]]), float(reader.times[view[-1]])] for view in views
             ]
         decoded = time.perf_counter()
         clips = self.transform.apply(frames, plan)
+        seen = (
+            look.transform.apply(*read)[None] for look, read in zip(looks[1:], others, strict=True)
+        )
         clips = clips[None] if generator else gather_views(clips, numbers, views)
         return Item(
             clips=clips,
@@ -257,9 +278,20 @@ class VideoDataset(Dataset[Item | Failure]):
             times=torch.tensor(times).repeat_interleave(len(clips) // len(views), 0),
             name=record.name or record.path,
             spans=[(min(view), max(view) + 1, total) for view in chosen],
+            companions=[None if companion is None else next(seen) for companion in self.companions],
             io_seconds=decoded - start,
             transform_seconds=time.perf_counter() - decoded,
         )
+
+    def _companion_looks(self, own: Look, first: int, total: int, fps: float) -> list[Look]:
+        looks = []
+        for companion in filter(None, self.companions):
+            clip = [number - first for number in own.numbers]
+            frames = companion.frames(self.sampler, clip, total, fps)
+            plan = own.plan.enlarged(companion.size[0] / own.transform.size[0])
+            transform = own.transform.sized(companion.size)
+            looks.append(Look([first + number for number in frames], transform, plan))
+        return looks
 
 
 def gather_views(crops: Tensor, numbers: list[int], views: list[list[int]]) -> Tensor:
@@ -330,6 +362,12 @@ def labels_of(record: ClipRecord) -> Target:
     return record.labels
 
 
+def build_class_counts(cfg: CfgNode) -> list[int]:
+    """``MODEL.NUM_CLASSES`` as a list, of one or of several tasks."""
+    classes = cfg.MODEL.NUM_CLASSES
+    return [classes] if isinstance(classes, int) else list(classes)
+
+
 def read_class_names(path: str | Path) -> list[str]:
     """Class names by id from a file of one name per line, or JSON (a list, or name -> id).
 
@@ -349,9 +387,3 @@ def read_class_names(path: str | Path) -> list[str]:
     if not isinstance(names, Mapping) or sorted(names.values()) != list(range(len(names))):
         raise DataError(f"{path}: expected a list of names, or names with ids 0 to N - 1")
     return sorted(names, key=lambda name: names[name])
-
-
-def write_class_names(path: str | Path, names: Sequence[str]) -> None:
-    """Write ``{name: id}`` JSON, as ``TENSORBOARD.CLASS_NAMES_PATH`` takes it."""
-    ids = {name: number for number, name in enumerate(names)}
-    Path(path).write_text(json.dumps(ids, ensure_ascii=False, indent=1), encoding="utf-8")

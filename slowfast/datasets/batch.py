@@ -7,6 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+COMPANIONS = "companions"
+"""In ``meta``, what other networks see of the clips, one entry per network: uint8
+``(B, C, T, H, W)``, or ``None`` for the same pixels, from the loader; from the batch transform the
+network's pathways."""
+
 
 class Batch(NamedTuple):
     """A collated batch. Still a plain tuple, in PySlowFast's field order.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from slowfast.datasets.base import Family, VideoDataset, open_record
+from slowfast.datasets.companion import build_companion
 from slowfast.datasets.loader import Loader
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.registry import Registry
@@ -44,21 +46,27 @@ def build_family(cfg: CfgNode, split: str) -> Family:
     return family
 
 
-def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
+def build_dataset(cfg: CfgNode, split: str, companions: Sequence[CfgNode] = ()) -> VideoDataset:
     """The clips of ``"train"``, ``"val"`` or ``"test"``.
+
+    Args:
+        cfg: the config.
+        split: which.
+        companions: configs of other networks, whose clips come along in training.
 
     Raises:
         UserError: the data are not there or not as they should be.
     """
-    from slowfast.datasets.bad_list import leave_out
+    from slowfast.datasets.bad_list import records_to_train_on
     from slowfast.datasets.decode.cache import build_cached
     from slowfast.datasets.dummy import DummyReader
     from slowfast.datasets.transforms import build_eval_transform, build_train_transform
 
     family = build_family(cfg, split)
-    records = family.records(split)
     if split == "train":
-        records = leave_out(records, cfg.DATA.BAD_VIDEOS_FILE)
+        records = records_to_train_on(family, cfg.DATA.BAD_VIDEOS_FILE)
+    else:
+        records = family.records(split)
     threads = 0 if cfg.DATA_LOADER.ENABLE_MULTI_THREAD_DECODE else 1
     reader = partial(open_record, backend=cfg.DATA.DECODING_BACKEND, threads=threads)
     return VideoDataset(
@@ -74,6 +82,8 @@ def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
         class_names=family.class_names,
         tasks=family.tasks,
         target=getattr(family, "target", None),
+        companions=[build_companion(cfg, other) for other in companions],
+        fixed_views=cfg.DATA.FIXED_VIEWS,
     )
 
 
@@ -100,6 +110,7 @@ def build_loader(
     rank: int = 0,
     world_size: int = 1,
     dataset: VideoDataset | None = None,
+    companions: Sequence[CfgNode] = (),
 ) -> Loader:
     """The batches of ``split`` for one process.
 
@@ -112,8 +123,9 @@ def build_loader(
         rank: number of this process, over all machines.
         world_size: processes on all machines.
         dataset: instead of ``build_dataset(cfg, split)``.
+        companions: see :func:`build_dataset`.
     """
-    dataset = dataset or build_dataset(cfg, split)
+    dataset = dataset or build_dataset(cfg, split, companions)
     processes = max(world_size // max(cfg.NUM_SHARDS, 1), 1)  # on this machine
     total = cfg.TEST.BATCH_SIZE if split == "test" else cfg.TRAIN.BATCH_SIZE
     if total % processes and split == "train":

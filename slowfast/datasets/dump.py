@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slowfast.datasets.annotations import AnnotationError, parse_integer, read_lines
+from slowfast.datasets.annotations import AnnotationError, parse_class, read_lines
 from slowfast.datasets.decode import FrameCountError, Frames, VideoError, VideoReader, open_video
 from slowfast.datasets.layout import Folder
+from slowfast.datasets.missing import check_folder
 from slowfast.datasets.video_folder import VIDEO_SUFFIXES
 from slowfast.utils.parallel import WorkerDied, run_parallel
 
@@ -93,6 +94,7 @@ def dump_dataset(
     Raises:
         AnnotationError: a bad line, or a list would overwrite another or itself.
     """
+    check_folder(videos_dir, "--videos_dir")
     target = output_dir / DATASET_FOLDER
     lists = {path: read_videos(path) for path in annotations}
     check_targets(annotations, target)
@@ -123,7 +125,7 @@ def read_videos(path: Path) -> list[tuple[str, str, int]]:
         *video, label = line.rsplit(maxsplit=1)
         if not video:
             raise AnnotationError(f"{source}: {line!r}, expected <video file> <label>")
-        rows.append((source, video[0], parse_integer(source, "label", label)))
+        rows.append((source, video[0], parse_class(source, "label", label)))
     if not rows:
         raise AnnotationError(f"{path}: no lines in this file")
     return rows
@@ -191,7 +193,7 @@ def dump_video(job: DumpJob, short_side: int, quality: int) -> Dumped | str:
             "quality": quality,
         }
         done = read_stamp(job.folder)
-        if done is not None and wanted.items() <= done.items():
+        if done is not None and wanted.items() <= done.items() and has_images(job.folder, done):
             return Dumped(done["num_frames"], done["fps"], reused=True)
         if done is None and os.path.exists(job.folder):
             return f"{job.folder} is there, but was not made by this tool: move it away"
@@ -207,6 +209,12 @@ def read_stamp(folder: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return stamp
+
+
+def has_images(folder: str, done: dict[str, Any]) -> bool:
+    """Whether all images that the stamp speaks of are there."""
+    with os.scandir(folder) as entries:
+        return sum(entry.name.endswith(".jpg") for entry in entries) == done["num_frames"]
 
 
 def _dump(job: DumpJob, wanted: dict[str, Any]) -> Dumped:

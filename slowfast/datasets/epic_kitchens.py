@@ -9,14 +9,15 @@ images use the frame numbers, video files the timestamps.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slowfast.datasets.annotations import AnnotationError, Row, read_table
-from slowfast.datasets.base import UNLABELLED, ClipRecord
+from slowfast.datasets.base import UNLABELLED, ClipRecord, build_class_counts
 from slowfast.datasets.layout import Folder, tried
+from slowfast.datasets.missing import MissingVideosError, check_folder
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -80,6 +81,7 @@ class EpicKitchens:
         source: ``frames``, ``video``, or ``auto``: per video what is there, frames first.
         frame_index_base: what the annotations count from: 1 as released (image
             ``frame_0000000001.jpg`` is frame 1), 0 if yours call that image frame 0.
+        num_classes: task -> classes, where they are not those of the dataset.
         allow_missing: leave out segments of videos that are not there, with a warning that counts
             them; figures are then not those of the dataset. The default is an error.
 
@@ -96,6 +98,7 @@ class EpicKitchens:
         tasks: Sequence[str] = ("verb", "noun"),
         source: str = "auto",
         frame_index_base: int = 1,
+        num_classes: Mapping[str, int] | None = None,
         allow_missing: bool = False,
     ) -> None:
         if not tasks or set(tasks) - set(NUM_CLASSES):
@@ -113,6 +116,7 @@ class EpicKitchens:
         self._lists = _DEFAULT_LISTS | (lists or {})
         self._source = source
         self._base = frame_index_base
+        self._num_classes = NUM_CLASSES | dict(num_classes or {})
         self._allow_missing = allow_missing
         self._folder = Folder()
         self.class_names = self._class_names()
@@ -130,6 +134,7 @@ class EpicKitchens:
             tasks=tuple(cfg.MODEL.TASKS) or tuple(NUM_CLASSES),
             source=keys.SOURCE,
             frame_index_base=keys.FRAME_INDEX_BASE,
+            num_classes=dict(zip(cfg.MODEL.TASKS, build_class_counts(cfg), strict=False)),
             allow_missing=keys.ALLOW_MISSING,
         )
 
@@ -141,27 +146,32 @@ class EpicKitchens:
 
         Raises:
             AnnotationError: a bad annotation file or line; training or validation without classes.
-            FileNotFoundError: videos are missing; the message counts and names them.
+            MissingVideosError: videos are missing; the message counts and names them.
         """
         segments = self.segments(split)
+        check_folder(self._visual, "EPICKITCHENS.VISUAL_DATA_DIR or DATA.PATH_TO_DATA_DIR")
         first_of = {segment.video: segment for segment in reversed(segments)}
         places = {
             video: self._find_video(segment.participant, video)
             for video, segment in sorted(first_of.items())
         }
         self._check_labelled(segments, split)
-        self._report_missing(segments, {video for video, place in places.items() if not place})
-        return [
+        records = [
             _record(segment, place, self._label_sets, self._base)
             for segment in segments
             if (place := places[segment.video])
         ]
+        missing = {v: first_of[v].source for v, place in places.items() if not place}
+        if missing:
+            self._report_missing(segments, missing, records)
+        return records
 
     def segments(self, split: str) -> list[EpicSegment]:
         """The annotated segments of ``split``, whether their videos are there or not."""
+        check_folder(self.annotations_dir, "EPICKITCHENS.ANNOTATIONS_DIR or DATA.PATH_TO_DATA_DIR")
         names = self._lists[split]
         paths = [self._list_path(name) for name in ([names] if isinstance(names, str) else names)]
-        return read_segments(*paths)
+        return read_segments(*paths, num_classes=self._num_classes)
 
     def _check_labelled(self, segments: Sequence[EpicSegment], split: str) -> None:
         bare = next((segment for segment in segments if segment.verb is None), None)
@@ -224,11 +234,11 @@ class EpicKitchens:
             root / "videos" / participant,
         ]
 
-    def _report_missing(self, segments: Sequence[EpicSegment], missing: set[str]) -> None:
+    def _report_missing(
+        self, segments: Sequence[EpicSegment], missing: dict[str, str], found: list[ClipRecord]
+    ) -> None:
         """An error, or a warning when that was asked for."""
-        if not missing:
-            return
-        dropped = sum(segment.video in missing for segment in segments)
+        dropped = len(segments) - len(found)
         example = next(segment for segment in segments if segment.video in missing)
         frames = example.participant + "/rgb_frames/" + example.video
         text = (
@@ -236,13 +246,15 @@ class EpicKitchens:
             f"{dropped} of {len(segments)} segments, are not in {self._visual}: "
             f"{tried(sorted(missing))}"
         )
-        if self._allow_missing and dropped < len(segments):
+        if self._allow_missing and found:
             _logger.warning("%s. These segments are left out", text)
             return
-        raise FileNotFoundError(
+        raise MissingVideosError(
             f"{example.source}: {text}. Expected, for example, {frames}/{FRAME_PATTERN.format(1)} "
             f"or {example.participant}/{example.video}.MP4. Set EPICKITCHENS.VISUAL_DATA_DIR,"
-            " unpack .tar files, or leave segments out with EPICKITCHENS.ALLOW_MISSING True"
+            " unpack .tar files, or leave segments out with EPICKITCHENS.ALLOW_MISSING True",
+            missing,
+            found,
         )
 
 
@@ -299,13 +311,14 @@ def frame_rate(video: str) -> float:
     return 50.0 if len(video.rpartition("_")[2]) == 3 else 60.0
 
 
-def read_segments(*paths: Path) -> list[EpicSegment]:
+def read_segments(*paths: Path, num_classes: Mapping[str, int] = NUM_CLASSES) -> list[EpicSegment]:
     """The segments of official annotation files, CSV or pickled, in order.
 
     Raises:
         AnnotationError: a missing column, a bad line, a narration id twice.
     """
-    segments = [_segment(row) for path in paths for row in read_table(path, _TIMED_COLUMNS)]
+    rows = (row for path in paths for row in read_table(path, _TIMED_COLUMNS))
+    segments = [_segment(row, num_classes) for row in rows]
     if not segments:
         raise AnnotationError(f"no segments in {tried(paths)}")
     seen: dict[str, str] = {}
@@ -319,7 +332,7 @@ def read_segments(*paths: Path) -> list[EpicSegment]:
     return segments
 
 
-def _segment(row: Row) -> EpicSegment:
+def _segment(row: Row, num_classes: Mapping[str, int]) -> EpicSegment:
     segment = EpicSegment(
         narration_id=row.text("narration_id"),
         participant=row.text("participant_id"),
@@ -328,8 +341,8 @@ def _segment(row: Row) -> EpicSegment:
         stop_s=parse_timestamp(row, "stop_timestamp"),
         start_frame=row.integer("start_frame"),
         stop_frame=row.integer("stop_frame"),
-        verb=_label(row, "verb"),
-        noun=_label(row, "noun"),
+        verb=_label(row, "verb", num_classes),
+        noun=_label(row, "noun", num_classes),
         source=row.source,
     )
     if segment.stop_s <= segment.start_s or segment.stop_frame < segment.start_frame:
@@ -341,11 +354,11 @@ def _segment(row: Row) -> EpicSegment:
     return segment
 
 
-def _label(row: Row, task: str) -> int | None:
+def _label(row: Row, task: str, num_classes: Mapping[str, int]) -> int | None:
     column = f"{task}_class"
     if column not in row.values:
         return None
-    return row.integer(column, high=NUM_CLASSES[task] - 1)
+    return row.integer(column, high=num_classes[task] - 1)
 
 
 def parse_timestamp(row: Row, column: str) -> float:

@@ -22,6 +22,7 @@ from slowfast.datasets.annotations import AnnotationError, read_lines
 from slowfast.datasets.base import ClipRecord
 from slowfast.datasets.decode import open_video
 from slowfast.datasets.decode.frames import scan_frames
+from slowfast.datasets.missing import check_folder
 from slowfast.datasets.sampling import clip_size
 from slowfast.datasets.video_folder import VIDEO_SUFFIXES
 
@@ -133,6 +134,7 @@ class FeatureClips:
         Raises:
             AnnotationError: no videos, another number of rows than clips.
         """
+        check_folder(self._frames, "FEATURES.FRAMES_DIR")
         videos = self._videos(split)
         if not videos:
             raise AnnotationError(f"no folders of images and no video files in {self._frames}")

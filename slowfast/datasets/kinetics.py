@@ -14,8 +14,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from slowfast.datasets.annotations import AnnotationError, parse_integer, read_lines
-from slowfast.datasets.base import ClipRecord, DataError, Labels, read_class_names
+from slowfast.datasets.annotations import AnnotationError, parse_class, read_lines
+from slowfast.datasets.base import (
+    ClipRecord,
+    DataError,
+    Labels,
+    build_class_counts,
+    read_class_names,
+)
+from slowfast.datasets.missing import check_folder
 from slowfast.datasets.video_folder import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -63,10 +70,10 @@ class Kinetics:
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> Self:
         """Reads DATA.PATH_*, DATA.CLASS_NAMES_PATH, DATA.SKIP_ROWS, MODEL.NUM_CLASSES, .TASKS."""
-        classes, names = cfg.MODEL.NUM_CLASSES, cfg.DATA.CLASS_NAMES_PATH
+        names = cfg.DATA.CLASS_NAMES_PATH
         return cls(
             cfg.DATA.PATH_TO_DATA_DIR,
-            [classes] if isinstance(classes, int) else classes,
+            build_class_counts(cfg),
             prefix=cfg.DATA.PATH_PREFIX,
             separator=cfg.DATA.PATH_LABEL_SEPARATOR,
             tasks=cfg.MODEL.TASKS if len(cfg.MODEL.TASKS) > 1 else (),
@@ -82,10 +89,7 @@ class Kinetics:
             AnnotationError: a row without a usable label, by file and line.
         """
         path = self._list(split)
-        try:
-            lines = list(read_lines(path))[self.skip_rows :]
-        except UnicodeDecodeError as error:
-            raise AnnotationError(f"{path} is not UTF-8 text: {error}") from error
+        lines = list(read_lines(path))[self.skip_rows :]
         rows = parse_rows(lines, self.separator, len(self.num_classes))
         unlabelled = [source for source, _, labels in rows if not labels]
         if unlabelled and split != "test":
@@ -109,8 +113,7 @@ class Kinetics:
         if split == "test" and instead.is_file():
             log.warning("no %s: testing on %s", path, instead)
             return instead
-        if not self.root.is_dir():
-            raise DataError(f"DATA.PATH_TO_DATA_DIR {str(self.root)!r} is not a folder")
+        check_folder(self.root, "DATA.PATH_TO_DATA_DIR")
         there = sorted(entry.name for entry in self.root.iterdir())[:20]
         raise DataError(
             f"no {path}. DATA.PATH_TO_DATA_DIR holds {there or 'nothing'}; write {split}.csv with "
@@ -135,7 +138,7 @@ class Kinetics:
         texts = texts or ["0"] * len(self.num_classes)
         names = self.tasks or ["label"]
         numbers = [
-            parse_integer(source, name, text, low=0, high=classes - 1)
+            parse_class(source, name, text, high=classes - 1)
             for name, text, classes in zip(names, texts, self.num_classes, strict=True)
         ]
         return dict(zip(self.tasks, numbers, strict=True)) if self.tasks else numbers[0]

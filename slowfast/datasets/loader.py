@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from slowfast.datasets.base import DataError, Failure, Item, Key, Target, VideoDataset
-from slowfast.datasets.batch import Batch
+from slowfast.datasets.batch import COMPANIONS, Batch
 from slowfast.datasets.frame_weights import FrameWeights
 from slowfast.utils.seed import derived_generator
 
@@ -234,9 +234,18 @@ def collate(items: Sequence[Item | Failure], num_classes: int | None = None) -> 
         "io_seconds": sum(item.io_seconds for item in good),
         "transform_seconds": sum(item.transform_seconds for item in good),
     }
+    if good[0].companions:
+        meta[COMPANIONS] = [
+            _join_all(views) for views in zip(*(i.companions for i in good), strict=True)
+        ]
     labels = collate_labels([item.labels for item in good for _ in range(views)], num_classes)
     times = torch.cat([item.times for item in good])
     return Batch([_join([item.clips for item in good])], labels, torch.tensor(ids), times, meta)
+
+
+def _join_all(clips: Sequence[Tensor | None]) -> Tensor | None:
+    there = [clip for clip in clips if clip is not None]
+    return _join(there) if there else None
 
 
 def _join(clips: Sequence[Tensor]) -> Tensor:

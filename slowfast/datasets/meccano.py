@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slowfast.datasets.annotations import AnnotationError, parse_integer, read_csv
-from slowfast.datasets.base import ClipRecord
+from slowfast.datasets.base import ClipRecord, build_class_counts
 from slowfast.datasets.layout import Folder, existing, tried
+from slowfast.datasets.missing import MissingVideosError, and_others, check_folder
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -58,11 +59,17 @@ class Meccano:
         data_dir: where everything is.
         tasks: of ``action``, ``verb`` and ``object``. The last two need the dataset's verb and
             object annotations.
-        path_prefix: folder of the images, in ``data_dir`` or absolute.
+        path_prefix: folder of the images, in ``data_dir``, in its ``frames/``, or absolute.
+        num_classes: task -> classes, where they are not those of the dataset.
     """
 
     def __init__(
-        self, data_dir: str | Path, *, tasks: Sequence[str] = ("action",), path_prefix: str = ""
+        self,
+        data_dir: str | Path,
+        *,
+        tasks: Sequence[str] = ("action",),
+        path_prefix: str = "",
+        num_classes: Mapping[str, int] | None = None,
     ) -> None:
         unknown = sorted(set(tasks) - set(NUM_CLASSES))
         if unknown or not tasks:
@@ -74,15 +81,18 @@ class Meccano:
         self.class_names: dict[str, list[str]] | None = None
         self._root = Path(data_dir)
         self._prefix = path_prefix
+        self._num_classes = NUM_CLASSES | dict(num_classes or {})
         self._folder = Folder()
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> Meccano:
-        """From ``DATA.PATH_TO_DATA_DIR``, ``DATA.PATH_PREFIX`` and ``MODEL.TASKS``."""
+        """From ``DATA.PATH_TO_DATA_DIR``, ``DATA.PATH_PREFIX``, ``MODEL.{TASKS,NUM_CLASSES}``."""
+        tasks = tuple(cfg.MODEL.TASKS) or ("action",)
         return cls(
             cfg.DATA.PATH_TO_DATA_DIR,
-            tasks=tuple(cfg.MODEL.TASKS) or ("action",),
+            tasks=tasks,
             path_prefix=cfg.DATA.PATH_PREFIX,
+            num_classes=dict(zip(tasks, build_class_counts(cfg), strict=False)),
         )
 
     def records(self, split: str) -> list[ClipRecord]:
@@ -93,27 +103,34 @@ class Meccano:
 
         Raises:
             AnnotationError: no annotations, a bad line, a segment without verb or object.
-            FileNotFoundError: neither images nor file of a video.
+            MissingVideosError: neither images nor file of a video.
         """
+        check_folder(self._root, "DATA.PATH_TO_DATA_DIR")
         main, *others = self._label_sets
-        segments = list(read_segments(self._annotation(split, main), main))
+        segments = self._segments(split, main)
         labels = {main: [segment.class_id for segment in segments]}
         names = {main: _class_names(segments, main)}
         for task in others:
-            of_task = list(read_segments(self._annotation(split, task), task))
+            of_task = self._segments(split, task)
             labels[task] = _join(segments, of_task, task)
             names[task] = _class_names(of_task, task)
         self.class_names = names if others else {"action": names[main]}
-        videos: dict[str, tuple[Path, bool]] = {}
+        first_of = {segment.video: segment for segment in reversed(segments)}
+        videos = {video: self._find_video(video, split) for video in sorted(first_of)}
         records = []
         for row, segment in enumerate(segments):
-            if segment.video not in videos:
-                videos[segment.video] = self._find_video(segment, split)
             of_row = {task: values[row] for task, values in labels.items()}
-            records.append(
-                _record(segment, *videos[segment.video], of_row if others else of_row[main])
-            )
+            place = videos[segment.video]
+            if place is not None:
+                records.append(_record(segment, *place, of_row if others else of_row[main]))
+        missing = {v: first_of[v].source for v, place in videos.items() if place is None}
+        if missing:
+            raise MissingVideosError(self._missing_text(missing, split), missing, records)
         return records
+
+    def _segments(self, split: str, task: str) -> list[Segment]:
+        path = self._annotation(split, task)
+        return list(read_segments(path, task, num_classes=self._num_classes[task]))
 
     def _annotation(self, split: str, task: str) -> Path:
         """The annotation file of one split and task."""
@@ -143,11 +160,9 @@ class Meccano:
             )
         return found[0]
 
-    def _find_video(self, segment: Segment, split: str) -> tuple[Path, bool]:
+    def _find_video(self, video: str, split: str) -> tuple[Path, bool] | None:
         """The folder of images or the video file, and whether it is a file."""
-        number = segment.video.lstrip("0") or "0"
-        stems = list(dict.fromkeys([segment.video, number.zfill(4), number.zfill(2), number]))
-        places = list(self._video_places(split))
+        stems, places = _stems(video), list(self._video_places(split))
         for place in places:
             folder = self._folder.find(place, stems)
             if folder is not None and folder.is_dir():
@@ -157,19 +172,25 @@ class Meccano:
                 file = self._folder.video(place, stem)
                 if file is not None:
                     return file, True
-        raise FileNotFoundError(
-            f"{segment.source}: neither a folder of images nor a file of video {segment.video!r}; "
-            f"looked for {', '.join(stems)} in {tried(places)}"
+        return None
+
+    def _missing_text(self, missing: dict[str, str], split: str) -> str:
+        video, source = next(iter(missing.items()))
+        return (
+            f"{source}: neither a folder of images nor a file of video {video!r}"
+            f"{and_others(list(missing))}; looked for {', '.join(_stems(video))} in "
+            f"{tried(self._video_places(split))}"
         )
 
     def _video_places(self, split: str) -> Iterator[Path]:
         """Folders that may hold the videos of ``split``, the likeliest first."""
-        bases = [self._root / self._prefix] if self._prefix else []
-        bases += [
+        frames = [
             entry
             for name in _FRAME_FOLDERS
             if (entry := self._folder.find(self._root, [name])) is not None
         ]
+        bases = [base / self._prefix for base in (self._root, *frames)] if self._prefix else []
+        bases += frames
         bases += [
             entry for entry in self._folder.folders(self._root) if "video" in entry.name.lower()
         ]
@@ -181,6 +202,12 @@ class Meccano:
             for other in sorted({*_SPLIT_NAMES} - {split}):  # some unpack all into one of them
                 elsewhere = self._folder.find(base, _SPLIT_NAMES[other])
                 yield from ([elsewhere] if elsewhere is not None else [])
+
+
+def _stems(video: str) -> list[str]:
+    """What people call the folder or file of a video, whose number may have zeros before it."""
+    number = video.lstrip("0") or "0"
+    return list(dict.fromkeys([video, number.zfill(4), number.zfill(2), number]))
 
 
 def _record(
@@ -207,7 +234,9 @@ def _record(
     )
 
 
-def read_segments(path: Path, task: str = "action") -> Iterator[Segment]:
+def read_segments(
+    path: Path, task: str = "action", *, num_classes: int | None = None
+) -> Iterator[Segment]:
     """The segments of one annotation file.
 
     Fields are video, class id, class name, first and last image (``00034.jpg`` or ``34``). A
@@ -217,7 +246,7 @@ def read_segments(path: Path, task: str = "action") -> Iterator[Segment]:
     Raises:
         AnnotationError: naming file and line.
     """
-    found = 0
+    found, classes = 0, num_classes or NUM_CLASSES[task]
     for place, (source, fields) in enumerate(read_csv(path)):
         if place == 0 and not any(field.isdigit() for field in fields[:2]):
             continue
@@ -232,7 +261,7 @@ def read_segments(path: Path, task: str = "action") -> Iterator[Segment]:
         end, _ = _frame(source, "last image", last)
         if end < start:
             raise AnnotationError(f"{source}: the segment ends ({last}) before it starts ({first})")
-        number = parse_integer(source, f"{task} id", class_id, high=NUM_CLASSES[task] - 1)
+        number = parse_integer(source, f"{task} id", class_id, high=classes - 1)
         yield Segment(video, number, ",".join(name), start, end, pattern, source)
     if not found:
         raise AnnotationError(f"{path}: no segments in this file")
@@ -250,7 +279,8 @@ def _frame(source: str, what: str, text: str) -> tuple[int, str]:
 def _class_names(segments: Sequence[Segment], task: str) -> list[str]:
     """Names by id; the id as text where no segment shows the name."""
     names = {segment.class_id: segment.class_name for segment in reversed(segments)}
-    return [names.get(number, str(number)) for number in range(NUM_CLASSES[task])]
+    count = max(NUM_CLASSES[task], max(names, default=0) + 1)
+    return [names.get(number, str(number)) for number in range(count)]
 
 
 def _join(segments: Sequence[Segment], of_task: Sequence[Segment], task: str) -> list[int]:

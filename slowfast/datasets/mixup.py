@@ -64,14 +64,7 @@ class MixUp:
             ``clips`` and the soft labels ``(B, num_classes)``, of every task.
         """
         lam, box = self.draw(clips.shape[-2], clips.shape[-1], generator)
-        if box is not None:
-            rows, columns = box.slices()
-            region = clips[..., rows, columns]
-            region.copy_(region.flip(0))
-        elif lam < 1.0:
-            other = clips.flip(0)
-            clips.mul_(lam).add_(other, alpha=1.0 - lam)
-        return clips, self.mix_labels(labels, lam)
+        return mix_clips(clips, lam, box), self.mix_labels(labels, lam)
 
     def draw(self, height: int, width: int, generator: Generator) -> tuple[float, Box | None]:
         """Share of a clip itself, and CutMix's box (``None``: mixup, or with share 1 nothing).
@@ -106,6 +99,24 @@ class MixUp:
         else:
             labels = labels.to(torch.float32)  # several labels per clip: already targets
         return labels * lam + labels.flip(0) * (1.0 - lam)
+
+
+def mix_clips(clips: Tensor, lam: float, box: Box | None) -> Tensor:
+    """Mixes each clip ``(B, C, T, H, W)`` with its opposite in the batch, in place.
+
+    Args:
+        clips: float.
+        lam: share of a clip itself, where there is no box.
+        box: that is exchanged.
+    """
+    if box is not None:
+        rows, columns = box.slices()
+        region = clips[..., rows, columns]
+        region.copy_(region.flip(0))
+    elif lam < 1.0:
+        other = clips.flip(0)
+        clips.mul_(lam).add_(other, alpha=1.0 - lam)
+    return clips
 
 
 def soft_labels(labels: Tensor, num_classes: int, smoothing: float = 0.0) -> Tensor:

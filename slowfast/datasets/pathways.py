@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from slowfast.config import num_pathways
 from slowfast.datasets.augment.erasing import RandomErasing
-from slowfast.datasets.batch import Batch
-from slowfast.datasets.mixup import MixUp
+from slowfast.datasets.augment.spatial import Box
+from slowfast.datasets.batch import COMPANIONS, Batch
+from slowfast.datasets.mixup import MixUp, mix_clips
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -63,6 +64,25 @@ def pack_pathways(clips: Tensor, alpha: int | None) -> list[Tensor]:
     return [slow, clips]
 
 
+class Mix(NamedTuple):
+    """What was drawn for mixing a batch.
+
+    Attributes:
+        share: of a clip itself; the rest is of its opposite in the batch.
+        box: what is exchanged instead (CutMix).
+        size: (H, W) of the pictures that the box is in.
+    """
+
+    share: float
+    box: Box | None
+    size: tuple[int, int]
+
+    def apply(self, clips: Tensor) -> Tensor:
+        """Mixes ``(B, C, T, H, W)``, of any size, in place."""
+        box = self.box and self.box.scaled(self.size, (clips.shape[-2], clips.shape[-1]))
+        return mix_clips(clips, self.share, box)
+
+
 class BatchTransform:
     """uint8 clips -> normalised float pathways; in training also erasing and mixing.
 
@@ -77,6 +97,8 @@ class BatchTransform:
         mixup: mixup and CutMix.
         memory_format: of the result: ``torch.channels_last_3d`` or ``torch.contiguous_format``;
             ``None`` keeps the layout of the batch (the loader's: channels last).
+        companions: for the clips of other networks in ``meta["companions"]``, in training: mixed
+            like the others, but never erased (a teacher sees the whole picture).
     """
 
     def __init__(
@@ -89,7 +111,9 @@ class BatchTransform:
         erase: RandomErasing | None = None,
         mixup: MixUp | None = None,
         memory_format: torch.memory_format | None = None,
+        companions: Sequence[BatchTransform] = (),
     ) -> None:
+        self.companions = tuple(companions)
         self.mean, self.std = tuple(mean), tuple(std)
         self.alpha = alpha
         self.reverse_channels = reverse_channels
@@ -113,13 +137,23 @@ class BatchTransform:
             raise ValueError(f"the batch transform takes uint8 clips, got {clips.dtype}")
         clips = self.normalise(clips)
         labels, meta = batch.labels, batch.meta
+        mix = Mix(1.0, None, (clips.shape[-2], clips.shape[-1]))
         if generator is not None and self.erase is not None:
             clips = self.erase(clips, generator)
         if generator is not None and self.mixup is not None:
+            mix = Mix(*self.mixup.draw(*mix.size, generator), mix.size)
             meta = {**meta, "hard_labels": labels}
-            clips, labels = self.mixup(clips, labels, generator)
+            clips, labels = mix.apply(clips), self.mixup.mix_labels(labels, mix.share)
         pathways = pack_pathways(clips, self.alpha)
+        if generator is not None and self.companions:
+            seen = zip(self.companions, meta[COMPANIONS], strict=True)
+            views = [other.follow(batch.clips[0] if x is None else x, mix) for other, x in seen]
+            meta = {**meta, COMPANIONS: views}
         return batch._replace(clips=pathways, labels=labels, meta=meta)
+
+    def follow(self, clips: Tensor, mix: Mix) -> list[Tensor]:
+        """Pathways of uint8 ``clips``, mixed as those of another network were."""
+        return pack_pathways(mix.apply(self.normalise(clips)), self.alpha)
 
     def normalise(self, clips: Tensor) -> Tensor:
         """uint8 ``(B, C, T, H, W)`` -> float32 ``(x / 255 - mean) / std``, a new tensor."""
@@ -148,7 +182,10 @@ def _channel_values(values: Sequence[float], clips: Tensor) -> Tensor:
 
 
 def build_batch_transform(
-    cfg: CfgNode, train: bool, memory_format: torch.memory_format | None = None
+    cfg: CfgNode,
+    train: bool,
+    memory_format: torch.memory_format | None = None,
+    companions: Sequence[CfgNode] = (),
 ) -> BatchTransform:
     """The batch transform of ``DATA.*``, ``AUG.RE_*``, ``MIXUP.*`` and the model's pathways.
 
@@ -156,6 +193,7 @@ def build_batch_transform(
         cfg: the config.
         train: with erasing (``AUG.ENABLE``) and mixing (``MIXUP.ENABLE``).
         memory_format: overrides ``MODEL.MEMORY_FORMAT``, of which ``auto`` keeps the loader's.
+        companions: configs of other networks, see :func:`slowfast.datasets.build.build_dataset`.
     """
     return BatchTransform(
         mean=cfg.DATA.MEAN,
@@ -165,6 +203,7 @@ def build_batch_transform(
         erase=build_random_erasing(cfg) if train else None,
         mixup=build_mixup(cfg) if train else None,
         memory_format=memory_format or LAYOUTS[cfg.MODEL.MEMORY_FORMAT],
+        companions=[build_batch_transform(other, False, memory_format) for other in companions],
     )
 
 

@@ -16,11 +16,16 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slowfast.datasets.annotations import AnnotationError, parse_integer, read_lines
-from slowfast.datasets.base import ClipRecord
-from slowfast.datasets.decode.base import VideoError
+from slowfast.datasets.annotations import AnnotationError, parse_class, parse_integer, read_lines
+from slowfast.datasets.base import ClipRecord, build_class_counts
 from slowfast.datasets.decode.frames import FrameFolder, detect_pattern, scan_frames
 from slowfast.datasets.layout import Folder, existing, tried
+from slowfast.datasets.missing import (
+    MissingVideosError,
+    and_others,
+    check_folder,
+    records_of_all,
+)
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -43,6 +48,7 @@ class Line:
         video: folder of the images, relative.
         label: class id.
         clip: first and last frame id of the action (inclusive, from 0), ``None`` for the whole.
+        num_frames: of the whole video, where the line says it.
         fps: images per second.
         source: ``train.txt:17``.
     """
@@ -50,6 +56,7 @@ class Line:
     video: str
     label: int
     clip: tuple[int, int] | None
+    num_frames: int | None
     fps: float
     source: str
 
@@ -87,16 +94,14 @@ class RawFrames:
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> RawFrames:
         """From ``DATA.PATH_TO_DATA_DIR``, ``RAWFRAMES.*`` and ``MODEL.NUM_CLASSES``."""
-        classes, root = cfg.MODEL.NUM_CLASSES, cfg.DATA.PATH_TO_DATA_DIR
+        root = cfg.DATA.PATH_TO_DATA_DIR
         parts = {}
         for split in ("train", "val", "test"):
             lists = cfg.RAWFRAMES[f"{split.upper()}_LISTS"]
             roots = cfg.RAWFRAMES[f"{split.upper()}_ROOTS"]
             if lists or roots:
                 parts[split] = pair_up(roots or [root], lists or [""])
-        return cls(
-            root, num_classes=classes if isinstance(classes, int) else classes[0], parts=parts
-        )
+        return cls(root, num_classes=build_class_counts(cfg)[0], parts=parts)
 
     def records(self, split: str) -> list[ClipRecord]:
         """One record per line of the split's list.
@@ -105,18 +110,22 @@ class RawFrames:
 
         Raises:
             AnnotationError: no list, a bad line, the columns in another order.
-            FileNotFoundError: a video has no folder.
+            MissingVideosError: videos have no folder.
         """
         if split in self._parts:
-            return [record for part in self._families(split) for record in part.records(split)]
+            return records_of_all(self._families(split), split)
+        check_folder(self._root, "DATA.PATH_TO_DATA_DIR")
         lines = self.lines(split)
-        folders = [self._video_folder(line) for line in lines]
         with ThreadPoolExecutor(_LISTING_THREADS) as pool:  # network disks answer slowly
-            found = list(pool.map(_look_into, lines, folders))
-        return [
-            _record(line, folder, frames)
-            for line, folder, frames in zip(lines, folders, found, strict=True)
-        ]
+            found = list(pool.map(self._look_for, lines))
+        records = [_record(line, *place) for line, place in zip(lines, found, strict=True) if place]
+        missing: dict[str, str] = {}
+        for line, place in zip(lines, found, strict=True):
+            if not place:
+                missing.setdefault(line.video, line.source)
+        if missing:
+            raise MissingVideosError(self._missing_text(missing), missing, records)
+        return records
 
     def lines(self, split: str) -> list[Line]:
         """What the split's lists say; no images are looked for."""
@@ -164,15 +173,22 @@ class RawFrames:
     def _is_video(self, video: str) -> bool:
         return any(folder.is_dir() for folder in self._candidates(video))
 
-    def _video_folder(self, line: Line) -> Path:
-        candidates = self._candidates(line.video)
-        folder = next((place for place in candidates if place.is_dir()), None)
-        if folder is None:
-            raise FileNotFoundError(
-                f"{line.source}: no folder of images for {line.video!r}; looked for "
-                f"{tried(candidates)}. tools/dump_frames.py makes them from videos"
-            )
-        return folder
+    def _missing_text(self, missing: dict[str, str]) -> str:
+        video, source = next(iter(missing.items()))
+        return (
+            f"{source}: no folder of images (00001.jpg, ...) for {video!r}"
+            f"{and_others(list(missing))}; looked for {tried(self._candidates(video))}. "
+            "tools/dump_frames.py makes them from videos"
+        )
+
+    def _look_for(self, line: Line) -> tuple[Path, FrameFolder | str] | None:
+        """A line's folder, and the naming pattern in it or, if need be, which images there are."""
+        for folder in self._candidates(line.video):
+            if folder.is_dir():
+                pattern = detect_pattern(folder)
+                if pattern is not None:
+                    return folder, scan_frames(folder, pattern) if line.clip is None else pattern
+        return None
 
 
 def pair_up(roots: Sequence[str], lists: Sequence[str]) -> list[tuple[str, str]]:
@@ -193,14 +209,7 @@ def pair_up(roots: Sequence[str], lists: Sequence[str]) -> list[tuple[str, str]]
     return list(zip(roots, lists, strict=True))
 
 
-def _look_into(line: Line, folder: Path) -> FrameFolder | str | None:
-    """The naming pattern, and which images there are where the line does not tell."""
-    return scan_frames(folder) if line.clip is None else detect_pattern(folder)
-
-
-def _record(line: Line, folder: Path, found: FrameFolder | str | None) -> ClipRecord:
-    if found is None:
-        raise VideoError(str(folder), f"no numbered image in this folder ({line.source})")
+def _record(line: Line, folder: Path, found: FrameFolder | str) -> ClipRecord:
     if isinstance(found, FrameFolder):
         pattern, first, last = found.pattern, found.first, found.last
     else:
@@ -213,6 +222,7 @@ def _record(line: Line, folder: Path, found: FrameFolder | str | None) -> ClipRe
         start_frame=first,
         end_frame=last,
         fps=line.fps,
+        claimed_frames=line.num_frames,
         name=line.video if line.clip is None else f"{line.video}_{first:05d}_{last:05d}",
     )
 
@@ -240,23 +250,23 @@ def read_annotation(
         numbers = len(list(takewhile(_NUMBER.fullmatch, reversed(fields[1:]))))
         if numbers >= 6:
             video, *values = text.rsplit(maxsplit=6)
-            clip, fps = _clip(source, values[1:])
+            clip, num_frames, fps = _clip(source, values[1:])
         else:
             video, *values = text.rsplit(maxsplit=1)
-            clip, fps = None, _FPS_DEFAULT
+            clip, num_frames, fps = None, None, _FPS_DEFAULT
             if not values or (numbers > 1 and not is_video(video)):
                 raise AnnotationError(
                     f"{source}: {len(fields)} columns, expected 2 (<video> <label>) or 7 ({ORDER})"
                 )
-        label = parse_integer(source, "label", values[0], high=high_label)
-        lines.append(Line(video, label, clip, fps, source))
+        label = parse_class(source, "label", values[0], high=high_label)
+        lines.append(Line(video, label, clip, num_frames, fps, source))
     if not lines:
         raise AnnotationError(f"{path}: no lines in this file")
     return lines
 
 
-def _clip(source: str, values: Sequence[str]) -> tuple[tuple[int, int], float]:
-    """First and last frame id of the action, and the frame rate, of columns 3 to 7."""
+def _clip(source: str, values: Sequence[str]) -> tuple[tuple[int, int], int, float]:
+    """First and last frame id of the action, frames of the video, and their rate: columns 3-7."""
     names = ("video start", "video end", "clip start", "clip end")
     video_start, video_end, clip_start, clip_end = (
         parse_integer(source, name, value) for name, value in zip(names, values[:4], strict=True)
@@ -270,7 +280,7 @@ def _clip(source: str, values: Sequence[str]) -> tuple[tuple[int, int], float]:
             f"{clip_start} to {clip_end}; the end is not included)"
         )
     if video_start <= clip_start and clip_end <= video_end:
-        return (clip_start, clip_end - 1), fps
+        return (clip_start, clip_end - 1), video_end, fps
     if clip_start <= video_start and video_end <= clip_end:
         raise AnnotationError(
             f"{source}: the clip ({clip_start} to {clip_end}) is longer than the video "

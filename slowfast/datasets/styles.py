@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from slowfast.datasets.augment.crossnorm import Style, is_usable, measure_style
+from slowfast.datasets.bad_list import records_to_train_on
 from slowfast.datasets.base import ClipRecord, open_record, segment
 from slowfast.datasets.build import build_family
 from slowfast.datasets.decode import FrameCountError, VideoError, VideoReader
@@ -74,7 +75,7 @@ def measure_styles(
 
 def build_style_of(cfg: CfgNode) -> tuple[list[ClipRecord], StyleOf]:
     """The training records, and how to measure them."""
-    records = build_family(cfg, "train").records("train")
+    records = records_to_train_on(build_family(cfg, "train"), cfg.DATA.BAD_VIDEOS_FILE)
     reader = partial(open_record, backend=cfg.DATA.DECODING_BACKEND)
     sampler = ClipSampler.from_cfg(cfg, "val")
     return records, StyleOf(reader, sampler, cfg.DATA.TRAIN_JITTER_SCALES[0])

@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -139,12 +140,22 @@ class TrainTransform:
         last = boxes[1] if self.motion_shift else None
         return SpatialPlan(short, size, (boxes[0],), resize_frames=False, last_box=last)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the result."""
+        return self.resize or (self.crop_size, self.crop_size)
+
+    def sized(self, size: tuple[int, int]) -> TrainTransform:
+        """The same transform for clips of another size (H, W); follows plans of this one."""
+        other = copy.copy(self)
+        other.resize = size
+        return other
+
     def region(self, plan: SpatialPlan, height: int, width: int) -> Region | None:
         """The part of frames of this size that ``plan`` shows, where it is one rectangle."""
         if plan.rotate or plan.last_box is not None:
             return None
-        size = self.resize or (self.crop_size, self.crop_size)
-        return Region(*plan.boxes[0].scaled(plan.frame_size, (height, width)), size)
+        return Region(*plan.boxes[0].scaled(plan.frame_size, (height, width)), self.size)
 
     def apply(self, frames: Frames, plan: SpatialPlan) -> Tensor:
         """The augmented clip, uint8 ``(C, T, H, W)``, stored as ``(T, H, W, C)``.
@@ -153,7 +164,7 @@ class TrainTransform:
             frames: uint8 ``(T, H, W, 3)``, RGB, at ``plan.short_side`` or any other size.
             plan: what :meth:`plan` drew for this clip.
         """
-        clip = cut(frames, plan, self.resize or self.crop_size)[0]  # (T, H, W, C)
+        clip = cut(frames, plan, self.size)[0]  # (T, H, W, C)
         if plan.style is not None:
             clip = torch.from_numpy(apply_style(clip.numpy(), plan.style))
         if plan.ops:

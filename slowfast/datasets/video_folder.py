@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from slowfast.datasets.base import SPLITS, ClipRecord, DataError
+from slowfast.datasets.base import SPLITS, ClipRecord, DataError, build_class_counts
+from slowfast.datasets.missing import check_folder
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -55,8 +56,7 @@ class VideoFolder:
         self.ratio = tuple(ratio)
         if len(self.ratio) != len(SPLITS) or min(self.ratio) < 0 or sum(self.ratio) <= 0:
             raise DataError(f"DATA.SPLIT_RATIO {list(ratio)}: give shares of train, val and test")
-        if not self.root.is_dir():
-            raise DataError(f"DATA.PATH_TO_DATA_DIR {str(self.root)!r} is not a folder")
+        check_folder(self.root, "DATA.PATH_TO_DATA_DIR")
         self.split_folders = find_splits(self.root)
         places = list(self.split_folders.values()) or [self.root]
         names = sorted({name for place in places for name in _class_folders(place)})
@@ -72,14 +72,10 @@ class VideoFolder:
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> Self:
         """Reads DATA.PATH_TO_DATA_DIR, DATA.SPLIT_RATIO and MODEL.NUM_CLASSES."""
-        classes = cfg.MODEL.NUM_CLASSES
-        if not isinstance(classes, int) and len(classes) != 1:
+        classes = build_class_counts(cfg)
+        if len(classes) != 1:
             raise DataError(f"a folder of videos has one label set, MODEL.NUM_CLASSES {classes}")
-        return cls(
-            cfg.DATA.PATH_TO_DATA_DIR,
-            ratio=cfg.DATA.SPLIT_RATIO,
-            num_classes=classes if isinstance(classes, int) else classes[0],
-        )
+        return cls(cfg.DATA.PATH_TO_DATA_DIR, ratio=cfg.DATA.SPLIT_RATIO, num_classes=classes[0])
 
     def records(self, split: str) -> list[ClipRecord]:
         """The videos of ``split``; ``test`` without videos of its own takes those of ``val``.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from slowfast.deploy.benchmarks.model import clip_runner
 from slowfast.deploy.export.graph import ExportInfo, build_export_info
 from slowfast.deploy.latency import describe_machine, time_interleaved
 from slowfast.engine.build import Placement, build_placement, place
@@ -78,17 +80,8 @@ def build_machine(cfg: CfgNode, runtime: str = "eager") -> dict[str, Any]:
 
 
 def _eager(model: ClipModel, clips: Sequence[Tensor], placement: Placement) -> Run:
-    place(model, placement).eval()
-    inputs = [
-        clip.to(placement.device).contiguous(memory_format=placement.memory_format)
-        for clip in clips
-    ]
-
-    @torch.inference_mode()
-    def run() -> object:
-        return model.predict(inputs)
-
-    return run
+    inputs = [clip.to(placement.device) for clip in clips]
+    return clip_runner(place(model, placement).eval(), inputs, replace(placement, amp_dtype=None))
 
 
 def _exported(

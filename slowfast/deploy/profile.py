@@ -6,7 +6,6 @@ from slowfast.models.profile import (
     build_model_inputs,
     count_macs,
     count_parameters,
-    model_inputs,
 )
 
 __all__ = [
@@ -15,5 +14,4 @@ __all__ = [
     "build_model_inputs",
     "count_macs",
     "count_parameters",
-    "model_inputs",
 ]

@@ -157,6 +157,7 @@ class Evaluation:
         max_clips: per forward pass.
         amp_dtype: of the forward pass.
         criterion: for the loss.
+        by_position: see :func:`evaluate`.
         progress: mode of the bar.
         title: beside the bar.
         dataset_metrics: what the dataset's own rules give beside the usual metrics.
@@ -171,6 +172,7 @@ class Evaluation:
     max_clips: int | None = None
     amp_dtype: torch.dtype | None = None
     criterion: Criterion | None = None
+    by_position: bool = False
     progress: str = "none"
     title: str = "val"
     dataset_metrics: DatasetMetrics | None = None
@@ -191,6 +193,7 @@ class Evaluation:
                 names=[record.name or record.path for record in dataset.records],
                 class_names=dataset.class_names or {},
                 criterion=self.criterion,
+                by_position=self.by_position,
                 on_batch=lambda _: bar.update(),
             )
         if predictions is not None and self.dataset_metrics is not None:
@@ -233,6 +236,7 @@ def build_evaluation(
         max_clips=cfg.TEST.BATCH_SIZE if is_test else None,
         amp_dtype=None if is_test else placement.amp_dtype,
         criterion=build_criterion(cfg, train=False),
+        by_position=is_test,
         progress=cfg.PROGRESS,
         title=split,
         dataset_metrics=dataset_metrics,
@@ -245,6 +249,7 @@ def build_trainer(
     placement: Placement,
     *,
     hooks: Sequence[Hook] = (),
+    companions: Sequence[CfgNode] = (),
 ) -> Trainer:
     """The loop of ``SOLVER.*`` and ``TRAIN.*`` over the training split.
 
@@ -256,20 +261,26 @@ def build_trainer(
         objective: on its device.
         placement: of the run.
         hooks: see :func:`build_hooks`.
+        companions: configs of other networks, whose clips come along; see
+            :class:`~slowfast.datasets.companion.Companion`.
     """
     optimizer = build_optimizer(cfg, objective.trainable)
     if cfg.MODEL.COMPILE:
         objective.trainable.compile()
     objective.trainable = parallel.wrap(objective.trainable, placement.device)
     loader = build_loader(
-        cfg, "train", rank=distributed.rank(), world_size=distributed.world_size()
+        cfg,
+        "train",
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+        companions=companions,
     )
     return Trainer(
         objective,
         optimizer,
         build_schedule(cfg),
         loader,
-        batch_transform=build_batch_transform(cfg, True, placement.memory_format),
+        batch_transform=build_batch_transform(cfg, True, placement.memory_format, companions),
         hooks=hooks,
         clip_grad_norm=cfg.SOLVER.CLIP_GRAD_L2NORM,
         clip_grad_value=cfg.SOLVER.CLIP_GRAD_VAL,

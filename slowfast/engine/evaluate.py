@@ -34,6 +34,7 @@ def evaluate(
     num_videos: int | None = None,
     class_names: dict[str, list[str]] | None = None,
     criterion: Criterion | None = None,
+    by_position: bool = False,
     on_batch: OnBatch | None = None,
 ) -> Predictions | None:
     """Score every view of every video and combine the views.
@@ -54,6 +55,8 @@ def evaluate(
         num_videos: how many videos the split has; default: as many as names.
         class_names: task -> names, passed on to the result.
         criterion: label loss ``(logits, labels)``, for ``Predictions.loss``.
+        by_position: clips may be larger than in training, so that ``predict`` is more than the
+            activated logits. Only matters with a criterion.
         on_batch: called after every batch, for progress.
 
     Returns:
@@ -70,7 +73,7 @@ def evaluate(
         for batch in loader:
             batch = _labels_per_clip(batch, num_views)
             for part in split_batch(batch, max_clips_per_forward or batch_size(batch)):
-                _score(model, prepare(part), meter, loss, amp_dtype)
+                _score(model, prepare(part), meter, loss, amp_dtype, by_position=by_position)
             if on_batch is not None:
                 on_batch(batch)
     finally:
@@ -114,12 +117,17 @@ def _score(
     meter: ViewMeter,
     loss: _LossSum,
     amp_dtype: torch.dtype | None,
+    *,
+    by_position: bool,
 ) -> None:
     device = batch.clips[0].device.type
     with torch.autocast(device, amp_dtype, enabled=amp_dtype is not None):
         if loss.criterion is None:
             scores = model.predict(batch.clips)
-        else:  # one forward pass for both
+        elif by_position:  # one forward pass for both
+            logits, scores = model.score(batch.clips)
+            loss.update(_float(logits), batch.labels, batch_size(batch))
+        else:  # the module itself is called, which may be compiled
             logits = _float(model(batch.clips))
             loss.update(logits, batch.labels, batch_size(batch))
             scores = activate(logits, model.head_act)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from slowfast.datasets.features import RowClips
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.engine.batches import BatchPreparation
 from slowfast.models.base import ClipModel
-from slowfast.models.windows import CachedWindows, FrameModel
+from slowfast.models.windows import CachedWindows, FrameModel, Kept
 from slowfast.utils.errors import UserError
 from slowfast.utils.progress import open_progress
 
@@ -171,52 +172,40 @@ class FeatureExtractor:
     def _frames_first(self, reader: VideoReader) -> Compute | None:
         if not self.share_frames or not isinstance(self.model, FrameModel):
             return None
-        pictures = FrameCache(reader, self.transform)
+        pictures = decoded_frames(reader, self.transform)
 
         def load(numbers: list[int]) -> Tensor:
-            (clips,) = self.prepare(_batch(pictures.clip(numbers)[None])).clips
+            pictures.fetch(numbers)
+            (clips,) = self.prepare(_batch(pictures.stack(numbers, dim=1)[None])).clips
             return clips[0].transpose(0, 1)  # (N, C, H, W)
 
         return CachedWindows(self.model, load, batch=4 * self.batch)
 
     def _clip_by_clip(self, reader: VideoReader) -> Compute:
-        pictures = FrameCache(reader, self.transform)
+        pictures = decoded_frames(reader, self.transform)
 
         def compute(windows: Sequence[Sequence[int]]) -> Tensor:
-            pictures.fetch(sorted({number for window in windows for number in window}))
-            clips = torch.stack([pictures.clip(window) for window in windows])
+            pictures.fetch([number for window in windows for number in window])
+            clips = torch.stack([pictures.stack(window, dim=1) for window in windows])
             return self.model.forward_features(self.prepare(_batch(clips)).clips)
 
         return compute
 
 
-class FrameCache:
-    """Cropped frames of one video, each decoded once as long as windows come in order.
+def decoded_frames(reader: VideoReader, transform: SpatialTransform) -> Kept[int]:
+    """Cropped frames ``(C, H, W)`` of one video, uint8, each decoded once.
 
     Args:
         reader: of the video.
         transform: with one crop; draws nothing.
     """
+    plan = transform.plan(reader.height, reader.width, None)
 
-    def __init__(self, reader: VideoReader, transform: SpatialTransform) -> None:
-        self.reader, self.transform = reader, transform
-        self.plan = transform.plan(reader.height, reader.width, None)
-        self._frames: dict[int, Tensor] = {}
+    def decode(numbers: list[int]) -> Tensor:
+        (crop,) = transform.apply(reader.read(numbers, plan.short_side), plan)  # (C, N, H, W)
+        return crop.transpose(0, 1)
 
-    def fetch(self, numbers: Sequence[int]) -> None:
-        """Decode those that are not there, and forget what lies before them."""
-        first = min(numbers)
-        self._frames = {key: value for key, value in self._frames.items() if key >= first}
-        missing = [number for number in dict.fromkeys(numbers) if number not in self._frames]
-        if missing:
-            frames = self.reader.read(missing, self.plan.short_side)
-            (crop,) = self.transform.apply(frames, self.plan)  # (C, N, H, W)
-            self._frames.update(zip(missing, crop.unbind(1), strict=True))
-
-    def clip(self, numbers: Sequence[int]) -> Tensor:
-        """uint8 ``(C, T, H, W)``."""
-        self.fetch(numbers)
-        return torch.stack([self._frames[number] for number in numbers], dim=1)
+    return Kept(decode, batch=sys.maxsize)
 
 
 def _batch(clips: Tensor) -> Batch:

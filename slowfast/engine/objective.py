@@ -48,6 +48,32 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> StepOutput:
         raise NotImplementedError
 
+    def private_state(self) -> dict[str, Tensor]:
+        """What is trained beside the model and not shipped with it: a resumed run needs it."""
+        shipped = {id(value) for value in self.model.state_dict(keep_vars=True).values()}
+        return {
+            name.removeprefix("module."): value.detach()
+            for name, value in self.trainable.state_dict(keep_vars=True).items()
+            if isinstance(value, Tensor) and id(value) not in shipped
+        }
+
+    def load_private_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what :meth:`private_state` gave.
+
+        Raises:
+            ValueError: it is of another objective.
+        """
+        own = self.private_state()
+        if set(own) != set(state):
+            raise ValueError(
+                f"the checkpoint was trained with {sorted(state) or 'nothing'} beside the model, "
+                f"this run has {sorted(own) or 'nothing'}: resume with the losses it began with, "
+                "or start anew in another OUTPUT_DIR"
+            )
+        with torch.no_grad():
+            for name, value in state.items():
+                own[name].copy_(value)
+
 
 class Supervised(Objective):
     """Fit the labels: training from scratch, finetuning, and finetuning a pruned model.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from slowfast.engine.trainer import Trainer
 from slowfast.engine.weights import (
     build_initial_weights,
     build_resume_point,
+    build_test_path,
     build_test_weights,
     resume,
 )
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 BuildObjective = Callable[["CfgNode", ClipModel], Objective]
+OpenFile = Callable[["CfgNode", Path], ClipModel]
+"""A model from a file that is no checkpoint; it must be what the config describes."""
 ALL_VIEWS = (1, 3, 5, 7, 10)
 """What ``TEST.NUM_ENSEMBLE_VIEWS -1`` means in PySlowFast."""
 
@@ -82,6 +85,7 @@ def build_training(
     draw: Sequence[Draw] = (),
     draw_batch: Sequence[DrawBatch] = (),
     hooks: Sequence[Hook] = (),
+    companions: Sequence[CfgNode] = (),
 ) -> Training:
     """A training as the config says, resumed when ``OUTPUT_DIR`` has a checkpoint.
 
@@ -92,6 +96,7 @@ def build_training(
         draw: for TensorBoard: ``(writer, predictions, step)``, after evaluations.
         draw_batch: for TensorBoard: ``(writer, batch, step)``, once per epoch.
         hooks: further ones, after those of the config.
+        companions: configs of other networks that the objective asks, see :func:`build_trainer`.
     """
     output_dir = Path(output_dir or cfg.OUTPUT_DIR)
     seed_everything(cfg.RNG_SEED)  # the same first weights in every process
@@ -104,7 +109,7 @@ def build_training(
     validates = cfg.TRAIN.EVAL_PERIOD > 0
     evaluation = build_evaluation(cfg, model, "val", placement) if validates else None
     own = build_hooks(cfg, goal, evaluation, output_dir, draw=draw, draw_batch=draw_batch)
-    trainer = build_trainer(cfg, goal, placement, hooks=[*own, *hooks])
+    trainer = build_trainer(cfg, goal, placement, hooks=[*own, *hooks], companions=companions)
     seed_everything(cfg.RNG_SEED + distributed.rank())  # other dropout in every process
     start_epoch = resume(trainer, resumed) if resumed else 0
     return Training(trainer, start_epoch, cfg.SOLVER.MAX_EPOCH)
@@ -166,6 +171,7 @@ def build_testing(
     *,
     output_dir: Path | str | None = None,
     on_predictions: Sequence[Callable[[Predictions], None]] = (),
+    open_files: Mapping[str, OpenFile] | None = None,
 ) -> Testing:
     """A multi-view test as the config says. Which weights: ``weights.build_test_path``.
 
@@ -173,12 +179,19 @@ def build_testing(
         cfg: the config.
         output_dir: instead of ``OUTPUT_DIR``.
         on_predictions: called on the main process with every result.
+        open_files: suffix -> what opens such files in the place of a checkpoint.
     """
     output_dir = Path(output_dir or cfg.OUTPUT_DIR)
     seed_everything(cfg.RNG_SEED)
     placement = build_placement(cfg)
-    model = build_placed_model(cfg, placement)
-    checkpoint = build_test_weights(cfg, model, output_dir)
+    checkpoint = build_test_path(cfg, output_dir)
+    open_file = (open_files or {}).get(checkpoint.suffix)
+    if open_file is not None:
+        model = open_file(cfg, checkpoint)
+        logger.info("testing %s", checkpoint)
+    else:
+        model = build_placed_model(cfg, placement)
+        checkpoint = build_test_weights(cfg, model, output_dir)
     challenge = build_epic_challenge(cfg)
     dataset_metrics = challenge.metrics if challenge else None
     evaluations = [
@@ -221,6 +234,7 @@ def run(
     draw_batch: Sequence[DrawBatch] = (),
     on_predictions: Sequence[Callable[[Predictions], None]] = (),
     hooks: Sequence[Hook] = (),
+    open_files: Mapping[str, OpenFile] | None = None,
 ) -> dict[str, float]:
     """Train (``TRAIN.ENABLE``), then test (``TEST.ENABLE``): what ``tools/run_net.py`` does.
 
@@ -232,6 +246,7 @@ def run(
         draw_batch: see :func:`build_training`.
         on_predictions: see :func:`build_testing`.
         hooks: see :func:`build_training`.
+        open_files: see :func:`build_testing`.
 
     Returns:
         Metrics: of validation as ``val_...``, of the test under their own names.
@@ -247,5 +262,6 @@ def run(
         found |= {f"val_{name}": value for name, value in training.run().items()}
         del training  # its loader processes and optimiser
     if config.TEST.ENABLE:
-        found |= build_testing(config, on_predictions=on_predictions).run()
+        testing = build_testing(config, on_predictions=on_predictions, open_files=open_files)
+        found |= testing.run()
     return found

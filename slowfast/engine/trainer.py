@@ -223,12 +223,14 @@ class Trainer:
             "world_size": distributed.world_size(),
             "rng": distributed.gather_objects(rng_state()),
             "metrics": dict(self.metrics),
+            "objective": self.objective.private_state(),
             "hooks": {name: hook.state_dict() for name, hook in self._named_hooks().items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave; call it last, it sets the random states."""
         self.step, self.metrics = state["step"], dict(state["metrics"])
+        self.objective.load_private_state(state.get("objective", {}))
         for name, hook in self._named_hooks().items():
             if name in state["hooks"]:
                 hook.load_state_dict(state["hooks"][name])

@@ -68,6 +68,11 @@ class ClipModel(nn.Module):
         """
         return activate(self.forward(clips), self.head_act)
 
+    def score(self, clips: Sequence[Tensor]) -> tuple[Preds, Preds]:
+        """What :meth:`forward` and :meth:`predict` give, of one pass through the network."""
+        logits = self(clips)
+        return logits, activate(logits, self.head_act)
+
 
 def activate(logits: Preds, act: str) -> Preds:
     """``softmax``, ``sigmoid`` or ``none`` over the last axis, of every task."""

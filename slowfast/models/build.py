@@ -45,6 +45,10 @@ def build_model(cfg: CfgNode) -> ClipModel:
     Placing it on a device, wrapping it for DDP and loading weights are other functions' work.
     """
     model: ClipModel = MODELS.get(cfg.MODEL.MODEL_NAME).from_cfg(cfg)  # type: ignore[attr-defined]
+    if cfg.MODEL.STREAMING.ENABLE:
+        from slowfast.models.streaming.build import build_streaming_form
+
+        build_streaming_form(cfg, model)
     return model
 
 
@@ -68,17 +72,23 @@ def build_num_classes(cfg: CfgNode) -> NumClasses:
     return dict(zip(tasks, map(int, classes), strict=True))
 
 
+def build_head(cfg: CfgNode) -> dict[str, Any]:
+    """Arguments that the head of every family takes."""
+    return {
+        "dropout": cfg.MODEL.DROPOUT_RATE,
+        "detach_head": cfg.MODEL.DETACH_FINAL_FC,
+        "head_act": {"same": "none"}.get(cfg.MODEL.HEAD_ACT, cfg.MODEL.HEAD_ACT),
+    }
+
+
 def build_common(cfg: CfgNode) -> dict[str, Any]:
     """Arguments that every staged family takes."""
-    return {
+    return build_head(cfg) | {
         "num_classes": build_num_classes(cfg),
         "num_frames": cfg.DATA.NUM_FRAMES,
         "crop_size": cfg.DATA.TRAIN_CROP_SIZE,
-        "dropout": cfg.MODEL.DROPOUT_RATE,
         "drop_path": cfg.MODEL.DROPCONNECT_RATE,
         "act_checkpoint": cfg.MODEL.ACT_CHECKPOINT,
-        "detach_head": cfg.MODEL.DETACH_FINAL_FC,
-        "head_act": {"same": "none"}.get(cfg.MODEL.HEAD_ACT, cfg.MODEL.HEAD_ACT),
         "fc_std": cfg.MODEL.FC_INIT_STD,
         "zero_final_bn": cfg.RESNET.ZERO_INIT_FINAL_BN,
     }

@@ -8,20 +8,18 @@ the 3.6 M parameters which that code builds, saves and never uses.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from slowfast.models.base import NumClasses, Preds, check_head_act
-from slowfast.models.build import build_num_classes
+from slowfast.models.build import build_head, build_num_classes
 from slowfast.models.layers.correlation import contrast, correlate_all, correlate_local
 from slowfast.models.layers.frame_encoder import FrameEncoder, Widths
 from slowfast.models.layers.head import Classifier
 from slowfast.models.layers.image_resnet import ImageResNet
 from slowfast.models.pretrained import PretrainedModel
-from slowfast.models.windows import SlidingWindow
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -105,9 +103,7 @@ class IMFE(PretrainedModel):
         self.head_act = check_head_act(head_act if num_classes is not None else "none")
         if num_classes is not None:
             self.head.add_classifiers(self.num_features, num_classes)
-        for layer in self.classifiers.values():
-            nn.init.normal_(layer.weight, std=fc_std)
-            nn.init.zeros_(layer.bias)
+        self.head.init_classifiers(fc_std)
         self.load_pretrained(pretrained)
 
     @classmethod
@@ -123,10 +119,8 @@ class IMFE(PretrainedModel):
             width=cfg.RESNET.WIDTH_PER_GROUP,
             num_frames=cfg.DATA.NUM_FRAMES,
             input_size=tuple(cfg.DATA.RESIZE) or (crop, crop),
-            dropout=cfg.MODEL.DROPOUT_RATE,
-            detach_head=cfg.MODEL.DETACH_FINAL_FC,
-            head_act={"same": "none"}.get(cfg.MODEL.HEAD_ACT, cfg.MODEL.HEAD_ACT),
             fc_std=cfg.MODEL.FC_INIT_STD,
+            **build_head(cfg),
         )
         model.expect_pretrained(cfg.MODEL.PRETRAINED)
         return model
@@ -182,38 +176,6 @@ class IMFE(PretrainedModel):
     def forward_head(self, features: Tensor) -> Preds:
         """Logits ``(B, num_classes)`` of every task; the features of a model without classes."""
         return self.head.classify(features) if self.classifiers else features
-
-
-class PairWindow(SlidingWindow):
-    """A :class:`~slowfast.models.windows.SlidingWindow` for IMFE that keeps pairs.
-
-    A new frame costs the frame encoder once, one correlation, and what follows the pairs: in the
-    published form a quarter of a clip's MACs.
-
-    Args:
-        model: in evaluation mode.
-        stride: distance of a clip's frames in the stream.
-    """
-
-    model: IMFE
-
-    def __init__(self, model: IMFE, *, stride: int = 1) -> None:
-        self._maps: deque[Tensor] = deque(maxlen=stride + 1)
-        super().__init__(model, num_frames=model.num_frames, stride=stride)
-
-    def _span(self) -> int:
-        return (self.num_frames - 2) * self.stride + 1
-
-    def _entry(self, frame: Tensor) -> Tensor:
-        maps = self.model.frame_features(frame)
-        if not self._maps:
-            self._maps.extend([maps] * (self.stride + 1))
-        self._maps.append(maps)
-        return self.model.pair_features(self._maps[0], maps)
-
-    def reset(self) -> None:
-        super().reset()
-        self._maps.clear()
 
 
 def num_positions(height: int, width: int) -> int:

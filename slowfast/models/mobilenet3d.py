@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from torch import Tensor, nn
 
 from slowfast.models.base import ClipModel, NumClasses, Preds, check_head_act
-from slowfast.models.build import build_num_classes
+from slowfast.models.build import build_head, build_num_classes
 from slowfast.models.layers.conv import conv3d
 from slowfast.models.layers.init import init_weights
 
@@ -111,10 +111,8 @@ class MobileNet3D(ClipModel):
             in_channels=cfg.DATA.INPUT_CHANNEL_NUM[0],
             num_frames=cfg.DATA.NUM_FRAMES,
             temporal_strides=cfg.MOBILENET.TEMPORAL_STRIDES,
-            dropout=cfg.MODEL.DROPOUT_RATE,
-            detach_head=cfg.MODEL.DETACH_FINAL_FC,
-            head_act={"same": "none"}.get(cfg.MODEL.HEAD_ACT, cfg.MODEL.HEAD_ACT),
             fc_std=cfg.MODEL.FC_INIT_STD,
+            **build_head(cfg),
         )
 
     @property

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from slowfast.models.base import NumClasses, check_head_act
-from slowfast.models.build import build_num_classes
+from slowfast.models.build import build_head, build_num_classes
 from slowfast.models.cosine import CosineModel
 from slowfast.models.layers.checkpointing import run_checkpointed
 from slowfast.models.layers.cosine_head import CosineHead
@@ -205,11 +205,9 @@ class MobileNetV3(PretrainedModel, CosineModel):
             embedding=cfg.COSINE.EMBEDDING,
             scale=cfg.COSINE.SCALE,
             in_channels=cfg.DATA.INPUT_CHANNEL_NUM[0],
-            dropout=cfg.MODEL.DROPOUT_RATE,
             act_checkpoint=cfg.MODEL.ACT_CHECKPOINT,
-            detach_head=cfg.MODEL.DETACH_FINAL_FC,
-            head_act={"same": "none"}.get(cfg.MODEL.HEAD_ACT, cfg.MODEL.HEAD_ACT),
             zero_final_bn=cfg.RESNET.ZERO_INIT_FINAL_BN,
+            **build_head(cfg),
         )
         model.expect_pretrained(cfg.MODEL.PRETRAINED)
         return model

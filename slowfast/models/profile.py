@@ -94,9 +94,6 @@ def build_model_inputs(cfg: CfgNode, crop: int | None = None, *, batch: int = 1)
     return [(batch, channels[0], frames, *size)]
 
 
-model_inputs = build_model_inputs
-
-
 def build_cost(cfg: CfgNode) -> Cost:
     """Parameters and MACs of the configured model at both crops, without allocating it."""
     with torch.device("meta"):

@@ -13,18 +13,15 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from slowfast.models.base import NumClasses, Preds, check_head_act
-from slowfast.models.build import build_num_classes
+from slowfast.models.build import build_head, build_num_classes
 from slowfast.models.layers.batchnorm import freeze_batchnorm
 from slowfast.models.layers.checkpointing import run_checkpointed
 from slowfast.models.layers.head import Classifier
 from slowfast.models.layers.image_resnet import STAGES, ImageResNet
 from slowfast.models.pretrained import PretrainedModel
-from slowfast.models.windows import SlidingWindow
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
-
-__all__ = ["ResNetLSTM", "SlidingWindow"]
 
 State = tuple[Tensor, Tensor]
 """``(h, c)`` of the LSTM, each ``(layers, B, hidden_size)``."""
@@ -44,6 +41,8 @@ class ResNetLSTM(PretrainedModel):
         num_classes: of the one task, or ``{task: classes}``.
         depth: of the ResNet: 18, 34, 50, 101 or 152 layers.
         width: channels of its stem; 64, unless it is to be small.
+        grid: cells per side that frames are averaged in, see
+            :class:`~slowfast.models.layers.image_resnet.ImageResNet`.
         hidden_size: of the LSTM, per direction.
         num_layers: of the LSTM.
         bidirectional: read the clip backwards too.
@@ -67,6 +66,7 @@ class ResNetLSTM(PretrainedModel):
         num_classes: NumClasses,
         depth: int = 50,
         width: int = 64,
+        grid: int = 1,
         hidden_size: int = 1024,
         num_layers: int = 2,
         bidirectional: bool = True,
@@ -85,7 +85,7 @@ class ResNetLSTM(PretrainedModel):
         self.head_act = check_head_act(head_act)
         self.act_checkpoint = act_checkpoint
         self.image_depth = depth
-        self.backbone = ImageResNet(depth, width)
+        self.backbone = ImageResNet(depth, width, grid)
         if frozen_bn:
             freeze_batchnorm(self.backbone)
         self.lstm = nn.LSTM(
@@ -99,9 +99,7 @@ class ResNetLSTM(PretrainedModel):
         self.num_features = hidden_size * (2 if bidirectional else 1)
         self.head = Classifier(dropout=dropout, detach=detach_head)
         self.head.add_classifiers(self.num_features, num_classes)
-        for layer in self.classifiers.values():
-            nn.init.normal_(layer.weight, std=fc_std)
-            nn.init.zeros_(layer.bias)
+        self.head.init_classifiers(fc_std)
         self.load_pretrained(pretrained)
 
     @classmethod
@@ -111,17 +109,16 @@ class ResNetLSTM(PretrainedModel):
             num_classes=build_num_classes(cfg),
             depth=cfg.RESNET.DEPTH,
             width=cfg.RESNET.WIDTH_PER_GROUP,
+            grid=cfg.LSTM.GRID,
             hidden_size=cfg.LSTM.HIDDEN_SIZE,
             num_layers=cfg.LSTM.NUM_LAYERS,
             bidirectional=cfg.LSTM.BIDIRECTIONAL,
             pool=cfg.LSTM.POOL,
             lstm_dropout=cfg.LSTM.DROPOUT_RATE,
-            dropout=cfg.MODEL.DROPOUT_RATE,
             frozen_bn=cfg.MODEL.FROZEN_BN,
             act_checkpoint=cfg.MODEL.ACT_CHECKPOINT,
-            detach_head=cfg.MODEL.DETACH_FINAL_FC,
-            head_act={"same": "none"}.get(cfg.MODEL.HEAD_ACT, cfg.MODEL.HEAD_ACT),
             fc_std=cfg.MODEL.FC_INIT_STD,
+            **build_head(cfg),
         )
         model.expect_pretrained(cfg.MODEL.PRETRAINED)
         return model
@@ -141,7 +138,7 @@ class ResNetLSTM(PretrainedModel):
         x = self.backbone.stem(frames)
         for stage in STAGES:
             x = run_checkpointed(self.backbone.get_submodule(stage), x)
-        return x.mean(dim=(2, 3))
+        return self.backbone.pool(x)
 
     def window_features(self, frames: Tensor) -> Tensor:
         """Frame features ``(B, T, width)`` -> ``(B, num_features)``."""

@@ -56,7 +56,15 @@ class StagedModel(ClipModel):
 
     def predict(self, clips: Sequence[Tensor]) -> Preds:
         """Scores ``(B, num_classes)``, activated per position, then averaged."""
-        scores = activate(self.head.classify(self.positions(clips)), self.head_act)
-        if isinstance(scores, dict):
-            return {task: value.mean(dim=(1, 2, 3)) for task, value in scores.items()}
-        return scores.mean(dim=(1, 2, 3))
+        return self.score(clips)[1]
+
+    def score(self, clips: Sequence[Tensor]) -> tuple[Preds, Preds]:
+        logits = self.head.classify(self.positions(clips))
+        return _mean_of_positions(logits), _mean_of_positions(activate(logits, self.head_act))
+
+
+def _mean_of_positions(preds: Preds) -> Preds:
+    """``(B, T', H', W', num_classes)`` -> ``(B, num_classes)``."""
+    if isinstance(preds, dict):
+        return {task: value.mean(dim=(1, 2, 3)) for task, value in preds.items()}
+    return preds.mean(dim=(1, 2, 3))

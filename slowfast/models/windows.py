@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from slowfast.models.base import Preds
 
-Key = TypeVar("Key", bound=Hashable)
+Key = TypeVar("Key", bound=int | tuple[int, int])
 
 
 @runtime_checkable
@@ -31,11 +31,23 @@ class FrameModel(Protocol):
         """``(B, features)`` -> logits."""
 
 
-class SlidingWindow:
-    """Predictions on the last frames of a stream; a new frame costs one pass of the backbone.
+@runtime_checkable
+class PairModel(FrameModel, Protocol):
+    """A frame model that compares consecutive frames before it looks at the clip.
 
-    Before the window is full, its beginning repeats the first frame, as sampling does at the
-    start of a video.
+    Its ``window_features`` takes what :meth:`pair_features` gave for the T - 1 pairs.
+    """
+
+    def pair_features(self, before: Tensor, after: Tensor) -> Tensor:
+        """What :meth:`frame_features` gave for a frame and the next, ``(B, ...)`` each."""
+
+
+class SlidingWindow:
+    """Predictions on the last frames of a stream, at the cost of one new frame each.
+
+    That is one pass of the part that sees single frames (of ResNetLSTM the ResNet, of IMFE the
+    frame encoder and one correlation) and what follows on the whole window. Before the window is
+    full, its beginning repeats the first frame, as sampling does at the start of a video.
 
     Args:
         model: in evaluation mode.
@@ -50,18 +62,12 @@ class SlidingWindow:
     """
 
     def __init__(self, model: FrameModel, *, num_frames: int, stride: int = 1) -> None:
-        if model.training:
-            raise ValueError(
-                "a sliding window needs fixed weights and no dropout: call model.eval() first"
-            )
+        check_fixed(model)
         self.model = model
         self.stride = stride
-        self.num_frames = num_frames
-        self._entries: deque[Tensor] = deque(maxlen=self._span())
-
-    def _span(self) -> int:
-        """Stream positions that a window reaches over."""
-        return (self.num_frames - 1) * self.stride + 1
+        kept = num_frames - 1 if isinstance(model, PairModel) else num_frames
+        self._frames: deque[Tensor] = deque(maxlen=stride + 1)  # what a pair is made of
+        self._entries: deque[Tensor] = deque(maxlen=(kept - 1) * stride + 1)
 
     @torch.no_grad()
     def push(self, frame: Tensor) -> Preds:
@@ -71,35 +77,71 @@ class SlidingWindow:
             frame: ``(B, 3, H, W)``, or ``(3, H, W)`` for one stream, normalised as in training.
         """
         frame = frame.unsqueeze(0) if frame.dim() == 3 else frame
-        entry = self._entry(frame)
-        if not self._entries:
-            self._entries.extend([entry] * self._span())
-        self._entries.append(entry)
+        entry = self.model.frame_features(frame)
+        if isinstance(self.model, PairModel):
+            append(self._frames, entry)
+            entry = self.model.pair_features(self._frames[0], entry)
+        append(self._entries, entry)
         window = torch.stack(list(self._entries)[:: self.stride], dim=1)
         return self.model.forward_head(self.model.window_features(window))
 
-    def _entry(self, frame: Tensor) -> Tensor:
-        """What is kept of a frame."""
-        return self.model.frame_features(frame)
-
     def reset(self) -> None:
         """Forget the stream."""
+        self._frames.clear()
         self._entries.clear()
 
 
-@runtime_checkable
-class PairModel(FrameModel, Protocol):
-    """A frame model that compares consecutive frames before it looks at the clip."""
+def append(entries: deque[Tensor], entry: Tensor) -> None:
+    """Add the newest entry of a window; the first one fills the window."""
+    assert entries.maxlen is not None
+    entries.extend([entry] * (1 if entries else entries.maxlen))
 
-    def pair_features(self, before: Tensor, after: Tensor) -> Tensor:
-        """What :meth:`frame_features` gave for a frame and the next, ``(B, ...)`` each."""
+
+def check_fixed(model: FrameModel) -> None:
+    """Raise where frames cannot be shared by windows.
+
+    Raises:
+        ValueError: the model is in training mode.
+    """
+    if model.training:
+        raise ValueError(
+            "windows share frames only where weights are fixed and nothing is random: call "
+            "model.eval() first"
+        )
+
+
+class Kept(Generic[Key]):
+    """Tensors by frame number, or by pair of numbers, each computed once.
+
+    Numbers before the first of a request are forgotten: what is kept depends on the requests, not
+    on the length of the video, as long as they come in the order of time.
+
+    Args:
+        compute: keys -> a tensor per key, stacked.
+        batch: keys computed at a time.
+    """
+
+    def __init__(self, compute: Callable[[list[Key]], Tensor], batch: int) -> None:
+        self.compute = compute
+        self.batch = batch
+        self.values: dict[Key, Tensor] = {}
+
+    def fetch(self, keys: Sequence[Key]) -> None:
+        """Compute those that are not there, in their order."""
+        needed: list[Any] = sorted(set(keys))
+        self.values = {key: value for key, value in self.values.items() if key >= needed[0]}
+        missing = [key for key in needed if key not in self.values]
+        for start in range(0, len(missing), self.batch):
+            part = missing[start : start + self.batch]
+            self.values.update(zip(part, self.compute(part).unbind(), strict=True))
+
+    def stack(self, keys: Sequence[Key], dim: int = 0) -> Tensor:
+        """Tensors that have been fetched, along a new axis."""
+        return torch.stack([self.values[key] for key in keys], dim=dim)
 
 
 class CachedWindows:
     """Features of the windows of one video; what windows share is computed once.
-
-    Frames that no later window needs are forgotten, so memory depends on the windows of one call,
-    not on the length of the video, as long as windows come in the order of time.
 
     Args:
         model: in evaluation mode.
@@ -117,42 +159,24 @@ class CachedWindows:
     def __init__(
         self, model: FrameModel, load: Callable[[list[int]], Tensor], *, batch: int = 16
     ) -> None:
-        if model.training:
-            raise ValueError(
-                "windows share frames only where nothing is random: call model.eval() first"
-            )
-        self.model, self.load, self.batch = model, load, batch
-        self._frames: dict[int, Tensor] = {}
-        self._pairs: dict[tuple[int, int], Tensor] = {}
+        check_fixed(model)
+        self.model, self.batch = model, batch
+        self._frames = Kept[int](lambda numbers: model.frame_features(load(numbers)), batch)
+        self._pairs = Kept[tuple[int, int]](self._compare, batch)
 
     @torch.no_grad()
     def __call__(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Frame numbers of K windows -> ``(K, num_features)``."""
-        needed = sorted({number for window in windows for number in window})
-        self._forget(needed[0])
-        self._fill(self._frames, needed, lambda keys: self.model.frame_features(self.load(keys)))
+        self._frames.fetch([number for window in windows for number in window])
         if isinstance(self.model, PairModel):
-            pairs = sorted({pair for window in windows for pair in pairwise(window)})
-            self._fill(self._pairs, pairs, self._compare)
-            entries = [torch.stack([self._pairs[p] for p in pairwise(w)]) for w in windows]
+            self._pairs.fetch([pair for window in windows for pair in pairwise(window)])
+            entries = [self._pairs.stack(list(pairwise(window))) for window in windows]
         else:
-            entries = [torch.stack([self._frames[number] for number in w]) for w in windows]
+            entries = [self._frames.stack(window) for window in windows]
         parts = [entries[i : i + self.batch] for i in range(0, len(entries), self.batch)]
         return torch.cat([self.model.window_features(torch.stack(part)) for part in parts])
 
-    def _forget(self, first: int) -> None:
-        self._frames = {key: value for key, value in self._frames.items() if key >= first}
-        self._pairs = {key: value for key, value in self._pairs.items() if key[0] >= first}
-
-    def _fill(
-        self, cache: dict[Key, Tensor], keys: Sequence[Key], compute: Callable[[list[Key]], Tensor]
-    ) -> None:
-        missing = [key for key in keys if key not in cache]
-        for start in range(0, len(missing), self.batch):
-            part = missing[start : start + self.batch]
-            cache.update(zip(part, compute(part).unbind(), strict=True))
-
     def _compare(self, pairs: list[tuple[int, int]]) -> Tensor:
         assert isinstance(self.model, PairModel)
-        before, after = (torch.stack([self._frames[p[i]] for p in pairs]) for i in (0, 1))
+        before, after = (self._frames.stack(numbers) for numbers in zip(*pairs, strict=True))
         return self.model.pair_features(before, after)

@@ -11,6 +11,7 @@ UNITS = {
     "params_m": "parameters (M)",
     "macs_g": "MACs (G), one multiply-add counts once",
     "flops_g": "FLOPs (G), 2 x MACs",
+    "size_mib": "size of the files (MiB)",
     "peak_memory_mib": "peak memory, batch 1 (MiB)",
     "p50_ms": "p50 (ms)",
     "p90_ms": "p90 (ms)",

@@ -49,7 +49,9 @@ def problem_table(result: CheckResult) -> Table:
 
 
 def _example(problem: Problem) -> str:
-    text = f"{problem.source or problem.path}: {problem.detail}"
+    if not problem.source:  # of a whole split: the message says all, the place first
+        return problem.detail
+    text = f"{problem.source}: {problem.detail}"
     return text if len(text) <= EXAMPLE_WIDTH else "..." + text[3 - EXAMPLE_WIDTH :]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slowfast.deploy.benchmarks.decoding import STAGES
 from slowfast.reports.benchmark import benchmark_table
 from slowfast.reports.table import Cell, Table
 
@@ -13,6 +14,13 @@ RATIOS = {
     "decoding_over_floor": "decoding / floor",
     "clip_over_floor": "clip / floor",
 }
+
+
+def tables(result: Mapping[str, Any]) -> list[Table]:
+    """The result of any benchmark; what loading costs part by part, where it was measured."""
+    if "one_core" in result or "contenders" in result:
+        return loading_tables(result)
+    return [benchmark_table(result)]
 
 
 def loading_tables(result: Mapping[str, Any]) -> list[Table]:
@@ -40,7 +48,7 @@ def _stages_table(clips: Mapping[str, Any]) -> Table:
         for name, numbers in clips["contenders"].items()
         if "share_percent" in numbers
     }
-    stages = list(dict.fromkeys(stage for share in shares.values() for stage in share))
+    stages = [s for s in (*STAGES, "rest") if any(s in share for share in shares.values())]
     rows: list[list[Cell]] = [
         [name, *(_rounded(share.get(stage)) for stage in stages)] for name, share in shares.items()
     ]

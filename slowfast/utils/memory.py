@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 # Parameters of mallopt(3), glibc's malloc.h.
@@ -32,3 +33,11 @@ def keep_freed_memory(keep: bool = True) -> bool:
     settings = _KEEP if keep else _DEFAULTS
     results = [mallopt(name, value) for name, value in settings.items()]
     return all(results)
+
+
+def return_freed_memory() -> None:
+    """Give the system back what was freed, so that memory taken next is seen as such."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

@@ -1,6 +1,7 @@
 """Rotation, multi-scale crops and photometric distortion."""
 
 import collections
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from slowfast.datasets.augment.ops import OPS, ClipOp, apply_ops
 from slowfast.datasets.augment.photometric import Photometric
 from slowfast.datasets.augment.rotation import Rotation, rotated_crop
 from slowfast.datasets.augment.spatial import Box, draw_multi_scale_crop
+from slowfast.datasets.batch import Batch
+from slowfast.datasets.pathways import build_batch_transform
 from slowfast.datasets.transforms import TrainTransform, build_train_transform
 from slowfast.utils import vision
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 SMOOTH = np.stack(np.broadcast_arrays(*np.ogrid[0:200:60j, 0:180:80j], 90.0), -1)[None]
 SMOOTH = torch.from_numpy(np.repeat(SMOOTH, 2, axis=0).astype(np.uint8))  # (2, 60, 80, 3)
 
@@ -173,3 +177,41 @@ def test_from_the_config():
 def test_contradictions_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         config(**changes)
+
+
+RECIPES = {
+    "EPIC-KITCHENS/RESNET50_LSTM_16": {"verb": 97, "noun": 300},
+    "EPIC-KITCHENS/RESNET50_LSTM_32": {"verb": 97, "noun": 300},
+    "Custom/S3D_MOBILENETV3": None,
+    "Custom/X3D_MOBILENETV3_LGD_GC": None,
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_recipes_draw_once_per_clip(name, tmp_path):
+    """A still clip stays still, from the decoded frames to what the model is given."""
+    styles = tmp_path / "mean_std_list.txt"
+    styles.write_text("90,100,110 30,40,50\n")
+    crossnorm = ["AUG.CROSSNORM_FILE", str(styles)] if name.startswith("Custom/X3D") else []
+    small = "DATA.TRAIN_CROP_SIZE 32 DATA.TEST_CROP_SIZE 32 DATA.TRAIN_JITTER_SCALES [40,48]"
+    cfg = load_cfg(CONFIGS / f"{name}.yaml", [*small.split(), *crossnorm])
+    transform, on_device = build_train_transform(cfg), build_batch_transform(cfg, train=True)
+    noise = np.random.default_rng(0).integers(0, 256, (2, 1, 48, 64, 3), dtype=np.uint8)
+    stills = np.repeat(noise, cfg.DATA.NUM_FRAMES, axis=1)
+    seen, mixed, tasks = set(), 0, RECIPES[name]
+    for seed in range(12):
+        plans = [transform.plan(48, 64, generator(10 * seed + i)) for i in range(2)]
+        clips = torch.stack([transform.apply(s, p) for s, p in zip(stills, plans, strict=True)])
+        labels = dict.fromkeys(tasks, torch.tensor([1, 2])) if tasks else torch.tensor([1, 2])
+        batch = Batch([clips], labels, torch.arange(2), torch.zeros(2, 2), {})
+        prepared = on_device(batch, generator(seed))
+        (ready,) = prepared.clips
+        assert torch.equal(ready, ready[:, :, :1].expand_as(ready))
+        seen.add(float(ready.sum()))
+        for task, classes in (tasks or {}).items():  # smoothed by 0.1, and mixed by CutMix or not
+            soft = prepared.labels[task]
+            torch.testing.assert_close(soft.sum(1), torch.ones(2))
+            torch.testing.assert_close(soft.min(), torch.tensor(0.1 / classes))
+            mixed += bool((soft > 0.01).sum() > 2)
+    assert len(seen) == 12
+    assert 0 < mixed < 24 if tasks else mixed == 0

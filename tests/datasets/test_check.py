@@ -6,6 +6,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -56,6 +57,23 @@ def cut(source, target, share):
     data = Path(source).read_bytes()
     Path(target).write_bytes(data[: int(len(data) * share)])
     return target
+
+
+@pytest.mark.parametrize("b_frames", [0, 3])
+def test_zero_duration(tmp_path, b_frames):
+    """An MP4 whose table of times gives every frame none."""
+    path = Path(write_video(tmp_path / "a.mp4", 20, options={"g": "5", "bf": str(b_frames)}))
+    data = bytearray(path.read_bytes())
+    for box in (b"stts", b"ctts"):
+        place = data.find(box)
+        entries = int.from_bytes(data[place + 8 : place + 12], "big") if place > 0 else 0
+        for first in range(place + 12, place + 12 + 8 * entries, 8):
+            data[first + 4 : first + 8] = bytes(4)
+    path.write_bytes(data)
+    (found,) = check(path)
+    assert (found.kind, found.loads) == ("empty", False)
+    assert "all" in found.detail
+    assert "at the same time" in found.detail
 
 
 def test_missing_empty_and_not_a_video(tmp_path):
@@ -133,6 +151,21 @@ def test_frame_folders(tmp_path):
     assert (broken.kind, "00005.jpg" in broken.detail) == ("unreadable", True)
 
 
+def test_truncated_images_and_a_wrong_number_of_them(tmp_path):
+    for number in range(1, 11):
+        noise = np.random.default_rng(number).integers(0, 255, (24, 32, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number:05d}.jpg")
+    path = tmp_path / "{:05d}.jpg"
+    assert check(path, start_frame=1, end_frame=10, claimed_frames=10) == []
+    (wrong,) = check(path, start_frame=1, end_frame=10, claimed_frames=12)
+    assert (wrong.kind, wrong.loads) == ("frame_count", True)
+    assert "claims 12 images, there are 10" in wrong.detail
+    cut(tmp_path / "00010.jpg", tmp_path / "00010.jpg", 0.6)
+    assert kinds(check(path, start_frame=1, end_frame=10)) == ["unreadable"]
+    (tmp_path / "00010.jpg").write_bytes(b"")
+    assert kinds(check(path, start_frame=1, end_frame=10)) == ["empty"]
+
+
 def record(path, label=0, **rest):
     return ClipRecord(path, label, f"list:{path}", **rest)
 
@@ -150,6 +183,14 @@ def test_labels_duplicates_overlaps():
         ("c", "also list:c, another label")
     ]
     assert [(p.path, p.split) for p in lists.overlaps(splits)] == [("b", "train, val")]
+
+
+def test_labels_that_count_from_one():
+    splits = {"train": [record("a", 1), record("b", 2)], "val": [record("c", 2)]}
+    for wrong in lists.wrong_labels(splits, {"action": 2}):
+        assert wrong.detail.endswith("no label is 0: do they count from 1?")
+    splits["val"].append(record("d", 0))
+    assert not any("from 1" in p.detail for p in lists.wrong_labels(splits, {"action": 2}))
 
 
 def test_segments_of_one_video_overlap_only_where_they_share_moments():

@@ -138,3 +138,18 @@ def test_tool(tmp_path, workers, capsys):
     assert "--force" in capsys.readouterr().err
     assert run("--force", "--max_clips", "1") == 0
     assert len(read_styles(tmp_path / "mean_std_list.txt")) == 1
+
+
+def test_videos_known_to_be_bad_are_left_out(tmp_path, capsys):
+    write_video(tmp_path / "a.mp4", 20)
+    (tmp_path / "bad.mp4").write_bytes(b"x")
+    (tmp_path / "train.csv").write_text("a.mp4 0\nbad.mp4 0\n")
+    (tmp_path / "bad_videos.txt").write_text(f"{tmp_path}/bad.mp4\n")
+    words = [
+        *("DATA.PATH_TO_DATA_DIR", str(tmp_path), "TRAIN.DATASET", "kinetics"),
+        *("DATA.BAD_VIDEOS_FILE", str(tmp_path / "bad_videos.txt"), "PROGRESS", "none"),
+    ]
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOL))["main"]([*words, "--workers", "0"])
+    assert stop.value.code == 0
+    assert "1 lines of 1 clips" in capsys.readouterr().out

@@ -84,6 +84,10 @@ def test_resumes_and_does_anew_what_changed(data, capsys):
     run(*words(data))
     assert "3 videos (3 were there)" in capsys.readouterr().out
     assert image.stat().st_mtime_ns == stamp
+    image.unlink()  # a folder that is not whole any more
+    run(*words(data))
+    assert "3 videos (2 were there)" in capsys.readouterr().out
+    assert image.exists()
     write_video(data / "videos" / "a.b c.mp4", 5, size=(96, 64), rate=25)
     run(*words(data))
     assert "3 videos (2 were there)" in capsys.readouterr().out
@@ -125,6 +129,11 @@ def test_bad_lines_are_named(tmp_path, line):
     (tmp_path / "t.txt").write_text(f"ok.mp4 1\n{line}\n")
     with pytest.raises(AnnotationError, match=r"t\.txt:2"):
         read_videos(tmp_path / "t.txt")
+
+
+def test_a_wrong_folder_of_videos(data, capsys):
+    assert run(*words(data, videos_dir=data / "films")) == 2
+    assert "--videos_dir" in capsys.readouterr().err
 
 
 def test_names_are_kept():

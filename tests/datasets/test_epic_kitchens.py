@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from slowfast.datasets.annotations import AnnotationError, read_table
-from slowfast.datasets.base import UNLABELLED
+from slowfast.datasets.base import UNLABELLED, DataError
 from slowfast.datasets.epic_kitchens import EpicKitchens, read_column, read_segments
+from slowfast.datasets.missing import MissingVideosError
 from slowfast.utils.errors import UserError
 from slowfast.utils.safe_pickle import UnsafePickleError, load_pickle
 
@@ -162,8 +163,12 @@ def test_missing_videos_are_counted_and_named(tmp_path, annotations, caplog):
     records = EpicKitchens(root, annotations, allow_missing=True).records("train")
     assert [record.name for record in records] == ["P01_11_0"]
     assert "1 of 2 segments" in caplog.text
-    with pytest.raises(FileNotFoundError, match="2 videos of 2"):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(MissingVideosError, match="2 videos of 2") as caught:
         EpicKitchens(tmp_path / "x", annotations, allow_missing=True).records("train")
+    assert sorted(caught.value.videos) == ["P01_11", "P02_101"]
+    with pytest.raises(DataError, match=r"VISUAL_DATA_DIR or DATA.* is not a folder"):
+        EpicKitchens(tmp_path / "y", annotations).records("train")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from slowfast.config import load_cfg
 from slowfast.datasets.annotations import AnnotationError
 from slowfast.datasets.meccano import Meccano, read_segments
 
@@ -63,6 +64,8 @@ def test_path_prefix_and_ids_without_zeros(tmp_path):
     assert [record.path.split("/")[-2] for record in records] == ["01", "0003"]
     inside = make(tmp_path / "other", places=["my/frames"])
     assert "my/frames" in Meccano(inside, path_prefix="my/frames").records("train")[0].path
+    below = make(tmp_path / "official", places=["frames/rgb"])  # the dataset's own loader
+    assert "frames/rgb" in Meccano(below, path_prefix="rgb").records("train")[0].path
 
 
 @pytest.mark.parametrize("place", ["RGB_Videos", "videos/train", "RGB_frames", ""])
@@ -131,6 +134,21 @@ def test_bad_lines(tmp_path, text, message):
     make(tmp_path, "train.csv", text)
     with pytest.raises(AnnotationError, match=message):
         Meccano(tmp_path).records("train")
+
+
+def test_more_or_fewer_classes_than_the_dataset_has(tmp_path):
+    """Of your own actions in its layout; the model's number of classes is the limit."""
+    make(tmp_path, "train.csv", "0001,70,my_action,1,9\n0003,0,check,1,1\n")
+    cfg = load_cfg((), ["DATA.PATH_TO_DATA_DIR", str(tmp_path), "MODEL.NUM_CLASSES", "71"])
+    dataset = Meccano.from_cfg(cfg)
+    assert [record.labels for record in dataset.records("train")] == [70, 0]
+    assert (len(dataset.class_names["action"]), dataset.class_names["action"][70]) == (
+        71,
+        "my_action",
+    )
+    few = load_cfg((), ["DATA.PATH_TO_DATA_DIR", str(tmp_path), "MODEL.NUM_CLASSES", "20"])
+    with pytest.raises(AnnotationError, match=r"train\.csv:1: action id is 70, expected 0 to 19"):
+        Meccano.from_cfg(few).records("train")
 
 
 def test_blank_lines_and_byte_order_mark_are_skipped(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from slowfast.datasets.decode import open_video
-from slowfast.datasets.planned import read_planned
+from slowfast.datasets.planned import Look, read_planned
 from slowfast.datasets.transforms import EvalTransform, TrainTransform
 
 SIZE = (160, 120)  # smooth enough for a shift by a pixel to matter little
@@ -44,7 +44,7 @@ def test_the_clip_is_the_same(path, name, seed):
     transform = TrainTransform(crop_size=64, **options)
     with open_video(path) as reader:
         plan = transform.plan(reader.height, reader.width, torch.Generator().manual_seed(seed))
-        frames, shown = read_planned(reader, [1, 5, 5], transform, plan)
+        ((frames, shown),) = read_planned(reader, [Look([1, 5, 5], transform, plan)])
         whole = transform.apply(reader.read([1, 5, 5], plan.short_side), plan)
     clip = transform.apply(frames, shown)
     assert clip.shape == whole.shape
@@ -58,7 +58,7 @@ def test_evaluation_reads_whole_frames(path):
     transform = EvalTransform(crop_size=48, short_side=50)
     with open_video(path) as reader:
         plan = transform.plan(reader.height, reader.width)
-        frames, shown = read_planned(reader, [3], transform, plan)
+        ((frames, shown),) = read_planned(reader, [Look([3], transform, plan)])
         np.testing.assert_array_equal(frames, reader.read([3], 50))
     assert shown is plan
 
@@ -72,4 +72,21 @@ def test_readers_without_regions_read_whole_frames(path):
 
     transform = TrainTransform(crop_size=64, jitter_scales=(70, 70))
     plan = transform.plan(120, 160, torch.Generator().manual_seed(0))
-    assert read_planned(Reader(), [1], transform, plan) == (("whole", [1], 70), plan)
+    assert read_planned(Reader(), [Look([1], transform, plan)]) == [(("whole", [1], 70), plan)]
+
+
+def test_several_looks_are_one_decoding_pass(path):
+    transform = TrainTransform(crop_size=64, jitter_scales=(70, 90))
+    with open_video(path) as reader:
+        passes = []
+        collect = reader._collect
+        reader._collect = lambda wanted: passes.append(len(wanted)) or collect(wanted)
+        plan = transform.plan(reader.height, reader.width, torch.Generator().manual_seed(0))
+        small = transform.sized((32, 32))
+        looks = [Look([1, 5, 5], transform, plan), Look([0, 7, 2, 4], small, plan.enlarged(0.5))]
+        together = read_planned(reader, looks)
+        assert passes == [2]
+        for look, (frames, shown) in zip(looks, together, strict=True):
+            ((alone, same),) = read_planned(reader, [look])
+            np.testing.assert_array_equal(frames, alone)
+            assert shown == same

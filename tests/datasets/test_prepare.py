@@ -9,11 +9,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from slowfast.datasets.decode import VideoError, open_video
+from slowfast.datasets.decode.frames import FrameFolderReader
+from slowfast.datasets.meccano import Meccano
 from slowfast.datasets.prepare.encode import Recipe, encode_video, is_copy, stamp
 from slowfast.datasets.prepare.folder import rename_videos
-from tests.videos import B_FRAMES, decode_all, write_video
+from tests.videos import B_FRAMES, decode_all, picture, write_video
 
 VARIABLE = np.cumsum(np.random.default_rng(3).choice([11, 33, 34, 90, 400], 40)).tolist()
 KINDS = {
@@ -170,6 +173,51 @@ def test_tool_prepares_resumes_and_names_what_it_dropped(dataset, tmp_path, caps
     assert "3 videos (0 were there)" in capsys.readouterr().out
 
 
+def write_images(folder, count=12, size=(96, 64), suffix="jpg"):
+    folder.mkdir(parents=True)
+    for number in range(1, count + 1):
+        Image.fromarray(picture(number, *size)).save(folder / f"{number:05d}.{suffix}")
+
+
+def test_folders_of_images_are_scaled(tmp_path, capsys):
+    """MECCANO's layout: names, lists and everything else stay as they are."""
+    root, out = tmp_path / "data", tmp_path / "out"
+    write_images(root / "RGB_frames/Train/0001")
+    write_images(root / "RGB_frames/Train/0002", size=(40, 30), suffix="png")
+    (root / "RGB_frames/Train/0001/cover.jpg").write_bytes(b"not numbered")
+    (root / "MECCANO_train_actions.csv").write_text("0001,3,a,00001.jpg,00012.jpg\n")
+    words = ("--data_dir", root, "--output_dir", out, "--workers", 0, "--short_side", 32)
+    assert run(*words) == 0
+    shown = capsys.readouterr().out
+    assert "2 videos (0 were there)" in shown
+    assert "times faster" in shown
+    small, before = out / "RGB_frames/Train/0001", str(root / "RGB_frames/Train/0001")
+    assert sorted(path.name for path in small.glob("[!.]*")) == [
+        f"{number:05d}.jpg" for number in range(1, 13)
+    ]
+    with Image.open(small / "00003.jpg") as image:
+        assert image.size == (48, 32)
+    with Image.open(out / "RGB_frames/Train/0002/00003.png") as image:
+        assert image.size == (40, 30)  # it is small already
+    (record,) = Meccano(out).records("train")
+    with FrameFolderReader(record.path) as new, FrameFolderReader(before) as old:
+        assert difference(new.read([1, 7, 12]), old.read([1, 7, 12], 32)) < 8
+
+    kept = (small / "00002.jpg").stat().st_mtime_ns
+    (small / "00003.jpg").unlink()
+    (root / "RGB_frames/Train/0001/00005.jpg").write_bytes(b"broken")
+    assert run(*words) == 1
+    shown = capsys.readouterr().out
+    assert "1 videos (1 were there)" in shown
+    assert "0001: 1 of 12 images: 00005.jpg (" in shown
+    assert (small / "00003.jpg").exists()
+    assert (small / "00002.jpg").stat().st_mtime_ns == kept
+    (root / "RGB_frames/Train/0001/00005.jpg").unlink()
+    assert run(*words[:-1], 20) == 0  # another size: all anew
+    with Image.open(small / "00002.jpg") as image:
+        assert image.size == (30, 20)
+
+
 def test_names_that_would_collide(dataset, tmp_path):
     write_video(dataset / "v" / "a.mkv", 6)
     write_video(dataset / "w" / "a.mkv", 7)
@@ -186,6 +234,8 @@ def test_names_that_would_collide(dataset, tmp_path):
 def test_the_copy_must_be_elsewhere(dataset, capsys):
     assert run("--data_dir", dataset, "--output_dir", dataset / "new") == 2
     assert "neither in nor above" in capsys.readouterr().err
+    assert run("--data_dir", dataset / "gone", "--output_dir", dataset.parent / "new") == 2
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_rename_videos():

@@ -6,7 +6,7 @@ import pytest
 
 from slowfast.config import load_cfg
 from slowfast.datasets.annotations import AnnotationError
-from slowfast.datasets.decode.base import VideoError
+from slowfast.datasets.missing import MissingVideosError
 from slowfast.datasets.rawframes import RawFrames, pair_up
 
 
@@ -95,14 +95,16 @@ def test_folder_name_that_ends_in_a_number(tmp_path):
 
 def test_missing_and_empty_folders(tmp_path):
     make(tmp_path, "a 0\nnowhere 1\n")
-    with pytest.raises(FileNotFoundError, match=r"train\.txt:2: no folder of images for 'nowhere'"):
+    message = r"train\.txt:2: no folder of images \(00001\.jpg, \.\.\.\) for 'nowhere'; looked for"
+    with pytest.raises(MissingVideosError, match=message) as caught:
         RawFrames(tmp_path).records("train")
+    assert caught.value.videos == {"nowhere": f"{tmp_path}/train.txt:2"}
+    assert [record.name for record in caught.value.found] == ["a"]
     (tmp_path / "rawframes" / "nowhere").mkdir()
-    with pytest.raises(VideoError, match="no numbered image"):
-        RawFrames(tmp_path).records("train")
-    make(tmp_path, "nowhere 1 0 5 0 5 30\n")
-    with pytest.raises(VideoError, match=r"no numbered image.*train\.txt:1"):
-        RawFrames(tmp_path).records("train")
+    for line in ("nowhere 1", "nowhere 1 0 5 0 5 30"):
+        make(tmp_path, f"a 0\n{line}\ngone 1\n")
+        with pytest.raises(MissingVideosError, match=r"'nowhere' and 1 more: gone;"):
+            RawFrames(tmp_path).records("train")
     make(tmp_path, "\n")
     with pytest.raises(AnnotationError, match="no lines"):
         RawFrames(tmp_path).records("train")

@@ -10,6 +10,7 @@ from slowfast.datasets.batch import Batch
 from slowfast.engine import BatchPreparation, MissingViews, evaluate, load_predictions
 from slowfast.engine.predictions import Predictions, metric_mode
 from slowfast.models.tiny import TinyNet
+from slowfast.models.x3d import X3D
 
 VIDEOS, VIEWS, CLASSES = 7, 6, 4
 NAMES = [f"{i}.mp4" for i in range(VIDEOS)]
@@ -276,3 +277,21 @@ def test_confusion_and_metric_names(predictions):
     assert metrics["mean_class_recall"] == pytest.approx(200 / 3)
     assert {metric_mode(n) for n in ("top1_err", "loss", "loss_verb", "verb_top5_err")} == {"min"}
     assert {metric_mode(name) for name in ("map", "top1_acc", "mean_class_f1")} == {"max"}
+
+
+def test_scores_of_a_larger_clip_are_means_over_its_positions():
+    """Also where the loss is asked for, which is of the logits."""
+    torch.manual_seed(0)
+    model = X3D(num_classes=3, depth_factor=1.0, num_frames=2, crop_size=32).eval()
+    nn.init.normal_(model.head.projection.weight, std=5.0)
+    clips, labels = [torch.randn(2, 3, 2, 64, 64)], torch.tensor([0, 2])
+    batch = Batch(clips, labels, torch.arange(2), torch.zeros(2, 2), {})
+    criterion = nn.CrossEntropyLoss()
+    found = evaluate(model, [batch], criterion=criterion, by_position=True)
+    with torch.no_grad():
+        scores, logits = model.predict(clips).numpy(), model(clips)
+    assert np.abs(scores - logits.softmax(1).numpy()).max() > 1e-3
+    np.testing.assert_allclose(found.scores["action"], scores, rtol=1e-5, atol=1e-7)
+    assert found.loss == pytest.approx(criterion(logits, labels).item(), rel=1e-5)
+    alone = evaluate(model, [batch])
+    np.testing.assert_allclose(alone.scores["action"], scores, rtol=1e-5, atol=1e-7)

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -309,17 +308,6 @@ def test_training_goes_on_only_when_asked(trained, data, tmp_path, capsys):
     assert (tmp_path / "elsewhere/checkpoints/checkpoint_epoch_00001.pyth").is_file()
 
 
-@pytest.mark.slow
-def test_the_files_in_the_directory_are_programs(trained):
-    for name in ("train.py", "eval.py", "export.py"):
-        done = subprocess.run(
-            [sys.executable, str(trained / name), "--help"],
-            capture_output=True, text=True, check=False, env={"PYTHONPATH": str(REPO)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "--load-weights" in done.stdout
-
-
 def export_flags(trained, folder, *more):
     flags = ["--load-weights", trained / "outputs/latest.pth", "--save-model-to", folder, *more]
     return [str(flag) for flag in flags]
@@ -347,7 +335,7 @@ def test_exported_models_score_as_the_checkpoint(data, tmp_path):
     formats = ["--onnx"] + ["--openvino"] * (importlib.util.find_spec("openvino") is not None)
     more = [*formats, "--openvino-input-format", "BGR", "--output", "probabilities"]
     export.main(export_flags(folder, tmp_path, *more), folder=folder)
-    info = json.loads((tmp_path / "model.meta_info.json").read_text())
+    info = json.loads((tmp_path / "model.onnx.json").read_text())
     assert (info["kind"], info["channels"]) == ("probabilities", "BGR")
     weights = [folder / "outputs/latest.pth", *tmp_path.glob("*.onnx"), *tmp_path.glob("*.xml")]
     assert len(weights) == 1 + len(formats)

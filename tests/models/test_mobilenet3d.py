@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast.config import get_cfg, load_cfg
+from slowfast.config import load_cfg
 from slowfast.deploy.profile import count_macs, count_parameters
 from slowfast.models.mobilenet3d import MobileNet3D, default_temporal_strides
 
@@ -111,13 +111,6 @@ def test_a_replaced_classifier_is_used():
     assert model([torch.randn(2, 3, 8, 32, 32)]).shape == (2, 9)
 
 
-def test_every_parameter_gets_a_gradient():
-    model = tiny(TASKS, dropout=0.0, fc_std=1.0)
-    logits = model([torch.randn(2, 3, 8, 64, 64)])
-    sum(value.square().sum() for value in logits.values()).backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
-
-
 def test_probing_trains_the_classifier_only():
     model = tiny(detach_head=True)
     model([torch.randn(2, 3, 8, 32, 32)]).sum().backward()
@@ -125,19 +118,8 @@ def test_probing_trains_the_classifier_only():
     assert with_gradient == {"classifier.1.weight", "classifier.1.bias"}
 
 
-def test_saves_and_loads_and_takes_a_second_crop(tmp_path):
-    model, other = tiny().eval(), tiny().eval()
-    torch.save(model.state_dict(), tmp_path / "model.pyth")
-    other.load_state_dict(torch.load(tmp_path / "model.pyth", weights_only=True))
-    for crop in (32, 48):
-        clip = [torch.randn(1, 3, 8, crop, crop)]
-        torch.testing.assert_close(other(clip), model(clip), rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(("name", "first_stride"), [("MOBILE_16x2", 2), ("MOBILE_8x8", 1)])
 def test_shipped_configs(name, first_stride):
-    if "MOBILENET" not in get_cfg():
-        pytest.skip("the config tree has no node MOBILENET")
     cfg = load_cfg(CONFIGS / f"{name}.yaml")
     with torch.device("meta"):
         model = MobileNet3D.from_cfg(cfg)

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slowfast.compression.distillation.objective import Distillation, Teacher
+from slowfast.compression.distillation.build import DISTILLABLE, build_distillation
+from slowfast.compression.distillation.objective import Teacher
 from slowfast.compression.pruning.channels import Pruner, PruningError
 from slowfast.compression.pruning.importance import PRUNERS, Evidence
 from slowfast.compression.pruning.schedule import MAX_RATIO
@@ -14,7 +15,6 @@ from slowfast.compression.pruning.sparsity import SparsityHook
 from slowfast.compression.pruning.steps import Goal
 from slowfast.engine.build import (
     Placement,
-    build_criterion,
     build_objective,
     build_placed_model,
     build_placement,
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 TARGETS = {"TARGET_MACS": "macs", "TARGET_PARAMS": "params", "TARGET_LATENCY_MS": "latency_ms"}
 """Key -> kind of :class:`~slowfast.compression.pruning.steps.Goal`."""
 
-DISTILLABLE = ("cross_entropy", "soft_cross_entropy")
 SHORT_WARMUP = 0.1
 """Warm-up of trainings of already trained weights: at most this share of their epochs."""
 
@@ -154,10 +153,4 @@ def build_finetuning(cfg: CfgNode, model: ClipModel) -> Objective:
     if not cfg.PRUNING.DISTIL or cfg.MODEL.LOSS_FUNC not in DISTILLABLE or build_is_regression(cfg):
         return build_objective(cfg, model)
     teacher = build_original(cfg, build_placement(cfg))
-    return Distillation(
-        model,
-        [Teacher(teacher, lambda batch: batch.clips)],
-        build_criterion(cfg),
-        alpha=cfg.DISTILLATION.ALPHA,
-        temperature=cfg.DISTILLATION.TEMPERATURE,
-    )
+    return build_distillation(cfg, model, [Teacher(teacher, lambda batch: batch.clips)])

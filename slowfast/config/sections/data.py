@@ -23,6 +23,11 @@ FILES: Tree = {
     "MAX_BAD_VIDEOS": Key(
         10, "Training stops once more than this many different videos cannot be read.", low=0
     ),
+    "FIXED_VIEWS": Key(
+        False,
+        "Draw the same crop, frames and colours of a training video in every epoch, so that what a "
+        "teacher says of it can be kept.",
+    ),
     "BAD_VIDEOS_FILE": Key(
         "",
         "Text file with one path per line (tools/check_data.py writes it): left out of training.",

@@ -55,6 +55,28 @@ DISTILLATION: Tree = {
         low=0,
         high=1,
     ),
+    "LOSSES": Key(
+        ["dist"],
+        "Losses against the teacher: kd, kd_zscore, dkd, dist, feature, attention; several add up, "
+        "with weights as in [dist, 'kd=0.5'].",
+        item=str,
+    ),
+    "WARMUP_EPOCHS": Key(
+        0.0, "The weight of the teacher's losses rises linearly from 0 over these.", low=0
+    ),
+    "TEACHER_CHECKPOINTS": Key(
+        [], "Weights of the teachers; the logits of several are averaged.", item=str
+    ),
+    "TEACHER_CFG_FILES": Key(
+        [],
+        "YAML of each teacher, in the same order; empty: the config in its checkpoint.",
+        item=str,
+    ),
+    "CACHE_TEACHER": Key(
+        False,
+        "Ask the teachers once and keep their logits in OUTPUT_DIR: needs DATA.FIXED_VIEWS, no "
+        "mixup, and losses of logits.",
+    ),
     "TEACHER_ARCH": Key("slowfast", "MODEL.ARCH of the teacher."),
     "STUDENT_ARCH": Key("x3d", "MODEL.ARCH of the student."),
     "STUDENT_CHECKPOINT": Key("", "Weights the student starts from."),
@@ -63,9 +85,25 @@ DISTILLATION: Tree = {
 
 QUANTIZATION: Tree = {
     "ENABLE": Key(False, "Quantise to int8."),
-    "QAT": Key(False, "Train with simulated quantisation rather than calibrate afterwards."),
-    "BACKEND": Key("fbgemm", "Kernels: fbgemm (x86), qnnpack (ARM)."),
-    "CALIBRATION_NUM_BATCHES": Key(10, "Batches that set the ranges of activations.", low=1),
+    "QAT": Key(False, "Train with simulated quantisation rather than calibrate alone."),
+    "BACKEND": Key("fbgemm", "Kernels of torch in other programs; RUNTIME chooses here."),
+    "CALIBRATION_NUM_BATCHES": Key(
+        10, "Batches that other programs calibrate on; CALIBRATION_CLIPS counts here.", low=1
+    ),
+    "CHECKPOINT_FILE_PATH": Key("", "Weights to quantise."),
+    "CHECKPOINT_TYPE": Key(
+        "pytorch", "Format of those weights.", options=("pytorch", "caffe2", "pytorchvideo")
+    ),
+    "RUNTIME": Key("onnxruntime", "What will run the file.", options=("onnxruntime", "openvino")),
+    "PRECISION": Key("int8", "Of its weights and activations.", options=("int8", "bf16")),
+    "CALIBRATION_CLIPS": Key(300, "Training clips that show the activations' ranges.", low=1),
+    "RANKING_CLIPS": Key(16, "Of these, clips that tell which layers rounding hurts.", low=1),
+    "MAX_DROP": Key(
+        1.0, "Points of accuracy (val split) that may be lost before layers stay in float."
+    ),
+    "QAT_EPOCHS": Key(1, "Epochs of training with simulated quantisation, where QAT.", low=0),
+    "LR_FACTOR": Key(0.1, "SOLVER.BASE_LR of that training is multiplied by it.", low=0),
+    "EVAL_SPLIT": Key("test", "Split that accuracies are of.", options=("val", "test")),
 }
 
 BENCHMARK: Tree = {

@@ -53,6 +53,16 @@ class SpatialPlan:
         box = Box(0, 0, *size)
         return replace(self, short_side=None, frame_size=size, boxes=(box,), resize_frames=False)
 
+    def enlarged(self, factor: float) -> SpatialPlan:
+        """The same part of the picture in pictures ``factor`` times as high and wide."""
+        if not self.resize_frames:  # the boxes are in pixels of the frames as they come
+            short = None if self.short_side is None else math.ceil(self.short_side * factor)
+            return replace(self, short_side=short)
+        height, width = (math.ceil(side * factor) for side in self.frame_size)
+        boxes = tuple(Box(*(round(value * factor) for value in box)) for box in self.boxes)
+        short = None if self.short_side is None else min(height, width)
+        return replace(self, short_side=short, frame_size=(height, width), boxes=boxes)
+
 
 def plan_whole(size: tuple[int, int], target: tuple[int, int]) -> SpatialPlan:
     """Whole frames of ``size`` (H, W) resized to ``target``; nothing is drawn."""

@@ -16,6 +16,7 @@ from slowfast.datasets.sampling import clip_size
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 DEEP_SIDE = 16  # pixels: decoding costs the same at any size, keeping the frames does not
 DEEP_FRAMES = 2048  # decoded at a time
@@ -68,8 +69,6 @@ class FileCheck:
     def _file(self, job: FileJob) -> Found:
         with self.open(job.records[0][1]) as reader:
             yield from _claims(job, reader)
-            if reader.num_frames > 1 and reader.times[-1] <= 0:
-                yield _of_file(job, "empty", f"{reader.num_frames} frames, all at the same time")
             try:
                 self._decode(reader)
             except FrameCountError as error:
@@ -82,6 +81,10 @@ class FileCheck:
         folder, pattern = os.path.split(job.path)
         images = scan_frames(folder, pattern)
         gaps = images.num_images < images.last - images.first + 1
+        claimed = next((r.claimed_frames for _, r in job.records if r.claimed_frames), None)
+        if claimed and claimed != images.num_images:
+            detail = f"the list claims {claimed} images, there are {images.num_images}"
+            yield _of_file(job, "frame_count", detail)
         for split, record in job.records:
             wanted = _images(record, images)
             missing = [
@@ -153,6 +156,8 @@ def classify(path: str, error: VideoError) -> tuple[str, str]:
         return "truncated", cause
     if os.path.isfile(path) and _lacks_index(path):
         return "truncated", f"{cause} (an MP4 whose index, written last, is not there)"
+    if os.path.isfile(path) and _lasts_nothing(path):
+        return "empty", f"{cause}: all frames are at the same time"
     if not os.path.isfile(path) and "No such file" in cause:
         return "missing", cause
     return "unreadable", cause
@@ -179,6 +184,22 @@ def _lacks_index(path: str) -> bool:
     return not first
 
 
+def _lasts_nothing(path: str) -> bool:
+    """Whether a file can be opened and its table has all frames at the same time."""
+    import av
+
+    try:
+        with av.open(path) as container:
+            return any(_is_momentary(stream) for stream in container.streams.video)
+    except (av.FFmpegError, OSError):
+        return False
+
+
+def _is_momentary(stream: VideoStream) -> bool:
+    entries = stream.index_entries  # of all frames in MP4, of keyframes or none elsewhere
+    return len(entries) > 1 and entries[0].timestamp == entries[-1].timestamp
+
+
 def _claims(job: FileJob, reader: VideoReader) -> Found:
     """Compare what the container's header says with what there is."""
     import av
@@ -188,6 +209,8 @@ def _claims(job: FileJob, reader: VideoReader) -> Found:
     with av.open(job.path) as container:
         stream = video_stream(container, job.path)
         claimed, counted = stream.frames, reader.num_frames
+        if _is_momentary(stream):
+            yield _of_file(job, "empty", f"{counted} frames, all at the same time")
         if claimed and abs(claimed - counted) > SLACK_FRAMES:
             hidden = sum(packet.is_discard for packet in container.demux(stream))
             if abs(claimed - hidden - counted) > SLACK_FRAMES:

@@ -38,6 +38,7 @@ def count_classes(splits: Splits, tasks: Sequence[str]) -> ClassCounts:
 def wrong_labels(splits: Splits, num_classes: Mapping[str, int]) -> Iterator[Problem]:
     """Labels outside 0 to ``num_classes[task] - 1``; only a test list may have none."""
     tasks = list(num_classes)
+    there = {pair for part in splits.values() for r in part for pair in by_task(r.labels, tasks)}
     for split, records in splits.items():
         for record in records:
             for task, label in by_task(record.labels, tasks):
@@ -45,6 +46,8 @@ def wrong_labels(splits: Splits, num_classes: Mapping[str, int]) -> Iterator[Pro
                 unknown = split == "test" and label == UNLABELLED
                 if not (0 <= label < classes or unknown):
                     detail = f"{task} {label}, the model's classes are 0 to {classes - 1}"
+                    if label == classes and (task, 0) not in there:
+                        detail += ", and no label is 0: do they count from 1?"
                     yield _problem("label", split, record, detail)
 
 

@@ -11,11 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from slowfast.datasets.annotations import AnnotationError
-from slowfast.datasets.base import ClipRecord, Family, open_record
+from slowfast.datasets.base import ClipRecord, Family, build_class_counts, open_record
 from slowfast.datasets.build import build_family
 from slowfast.datasets.check import lists
 from slowfast.datasets.check.files import FileCheck, FileJob, content_digest, content_size
 from slowfast.datasets.check.problems import UNLOADABLE, Problem
+from slowfast.datasets.missing import records_there
 from slowfast.utils.errors import UserError
 from slowfast.utils.parallel import WorkerDied, run_parallel
 
@@ -93,8 +94,10 @@ class Checker:
         start = time.monotonic()
         same = lists.same_lists(self.splits)
         splits = {split: found for split, found in self.splits.items() if split not in same}
-        problems = [*self.problems, *lists.wrong_labels(splits, self.num_classes)]
-        problems += [*lists.duplicates(splits), *lists.overlaps(splits)]
+        problems = [*self.problems, *lists.overlaps(splits)]
+        if self.num_classes:
+            problems += lists.wrong_labels(splits, self.num_classes)
+            problems += lists.duplicates(splits)
         uses = lists.group_by_file(splits)
         jobs = [FileJob(path, tuple(records)) for path, records in uses.items()]
         for number, found in run_parallel(
@@ -128,6 +131,11 @@ def _digests(paths: Sequence[str], workers: int) -> dict[str, str]:
         return dict(zip(paths, pool.map(content_digest, paths), strict=True))
 
 
+def build_splits(cfg: CfgNode) -> list[str]:
+    """The splits that a run with this config reads."""
+    return ["train", "val", "test"] if cfg.TEST.ENABLE else ["train", "val"]
+
+
 def build_checker(
     cfg: CfgNode, splits: Sequence[str], *, deep: bool = False, content: bool = False
 ) -> Checker:
@@ -141,31 +149,38 @@ def build_checker(
     are_classes = True
     for split in splits:
         try:
-            family, found[split] = build_records(cfg, split)
+            family, found[split], missing = build_records(cfg, split)
         except (UserError, FileNotFoundError) as error:
             kind = "missing" if isinstance(error, FileNotFoundError) else "annotation"
             place = cfg.DATA.PATH_TO_DATA_DIR
             problems.append(Problem(kind, split, place, str(error)))
             continue
+        problems += [
+            Problem("missing", split, video, "no such video", source, name=video, loads=False)
+            for video, source in missing.items()
+        ]
         names |= family.class_names or {}
         are_classes = are_classes and not hasattr(family, "target")  # features are not classes
     check = FileCheck(
         open=partial(open_record, backend=cfg.DATA.DECODING_BACKEND),
-        num_frames=cfg.DATA.NUM_FRAMES,
+        num_frames=cfg.DATA.NUM_FRAMES if are_classes else 1,  # rows at the end have fewer
         stride=cfg.DATA.SAMPLING_RATE,
         target_fps=cfg.DATA.TARGET_FPS,
-        mode=cfg.DATA.SAMPLING_MODE,
+        mode=cfg.DATA.SAMPLING_MODE if are_classes else "segment",
         deep=deep,
     )
-    classes = build_class_counts(cfg) if are_classes else {}
+    classes = build_task_classes(cfg) if are_classes else {}
     return Checker(found, check, classes, names, problems, content)
 
 
-def build_records(cfg: CfgNode, split: str) -> tuple[Family, list[ClipRecord]]:
-    """The records of a split; labels out of range are accepted, to report all of them."""
+def build_records(cfg: CfgNode, split: str) -> tuple[Family, list[ClipRecord], Mapping[str, str]]:
+    """The records of a split, and ``name -> line`` of videos that are not there.
+
+    Labels out of range are accepted, to report all of them.
+    """
     family = build_family(cfg, split)
     try:
-        return family, family.records(split)
+        return family, *records_there(family, split)
     except AnnotationError:
         lenient = cfg.clone()
         lenient.defrost()
@@ -173,14 +188,12 @@ def build_records(cfg: CfgNode, split: str) -> tuple[Family, list[ClipRecord]]:
         many = ANY_CLASS if isinstance(classes, int) else [ANY_CLASS] * len(classes)
         lenient.MODEL.NUM_CLASSES = many
         try:
-            return family, build_family(lenient, split).records(split)
+            return family, *records_there(build_family(lenient, split), split)
         except UserError:
             pass
         raise
 
 
-def build_class_counts(cfg: CfgNode) -> dict[str, int]:
+def build_task_classes(cfg: CfgNode) -> dict[str, int]:
     """Task -> classes of the model; a single task is called ``action``."""
-    classes, tasks = cfg.MODEL.NUM_CLASSES, list(cfg.MODEL.TASKS)
-    counts = [classes] if isinstance(classes, int) else list(classes)
-    return dict(zip(tasks or ["action"], counts, strict=False))
+    return dict(zip(list(cfg.MODEL.TASKS) or ["action"], build_class_counts(cfg), strict=False))

@@ -123,6 +123,15 @@ class RegionReader(Protocol):
         ...
 
 
+@runtime_checkable
+class RegionsReader(RegionReader, Protocol):
+    """A reader that decodes once what several clips need."""
+
+    def read_regions(self, wanted: Sequence[tuple[Sequence[int], Region]]) -> list[Frames]:
+        """What :meth:`read_region` gives for each pair of frame numbers and region."""
+        ...
+
+
 class ClosingReader:
     """``with`` for readers that have ``close``."""
 

@@ -158,3 +158,24 @@ class FrameSink:
         for row in self._rows[number]:
             self.frames[row] = picture
         self.missing.discard(number)
+
+
+class FrameSinks:
+    """Several sinks of one decoding pass. Same use as one.
+
+    Args:
+        sinks: each with its own frames and scaler.
+    """
+
+    def __init__(self, sinks: list[FrameSink]) -> None:
+        self.sinks = sinks
+
+    @property
+    def missing(self) -> set[int]:
+        """Numbers that one of them has not collected yet."""
+        return set().union(*(sink.missing for sink in self.sinks))
+
+    def put(self, number: int, frame: VideoFrame) -> None:
+        """Hand ``frame`` to all."""
+        for sink in self.sinks:
+            sink.put(number, frame)

@@ -150,7 +150,7 @@ class FrameFolderReader(ClosingReader):
             first = found.first if first is None else first
             last = found.last if last is None else last
         self.num_frames = last + 1
-        self.height, self.width = _image_size(self._image_path(first), self._image(first))
+        self.height, self.width = image_size(self._image_path(first), self._image(first))
 
     def read(self, indices: Sequence[int], short_side: int | None = None) -> Frames:
         """The images numbered ``indices`` (any order, repeats allowed) as ``(N, H, W, 3)`` RGB.
@@ -191,7 +191,7 @@ class FrameFolderReader(ClosingReader):
         with self._watch("read"):
             path, data = self.image(number)
         with self._watch("decode"):
-            height, width = _image_size(path, data)
+            height, width = image_size(path, data)
             if (height, width) != (self.height, self.width):
                 others = f"others here are {self.width}x{self.height}"
                 raise VideoError(path, f"{width}x{height} pixels, {others}")
@@ -249,7 +249,7 @@ def _simplejpeg(path: str) -> Any:
         return None
 
 
-def _image_size(path: str, data: bytes) -> tuple[int, int]:
+def image_size(path: str, data: bytes) -> tuple[int, int]:
     """``(height, width)`` from the header."""
     jpeg = _simplejpeg(path)
     try:

@@ -18,7 +18,13 @@ from slowfast.datasets.decode.base import (
     check_indices,
     scaled_size,
 )
-from slowfast.datasets.decode.convert import FrameSink, RegionScaler, Scaler, WholeScaler
+from slowfast.datasets.decode.convert import (
+    FrameSink,
+    FrameSinks,
+    RegionScaler,
+    Scaler,
+    WholeScaler,
+)
 from slowfast.datasets.decode.index import (
     CACHE,
     FrameIndex,
@@ -109,32 +115,47 @@ class PyAVReader(ClosingReader):
     def read(self, indices: Sequence[int], short_side: int | None = None) -> Frames:
         """The frames ``indices`` as ``(N, H, W, 3)`` RGB; see :meth:`VideoReader.read`."""
         size = scaled_size(self.width, self.height, short_side)
-        return self._read(indices, WholeScaler(*(size[::-1] if self._turns % 2 else size)))
+        scaler = WholeScaler(*(size[::-1] if self._turns % 2 else size))
+        return self._read([(indices, scaler)])[0]
 
     def read_region(self, indices: Sequence[int], region: Region) -> Frames:
         """A part of the frames ``indices``; see :class:`RegionReader`."""
+        return self.read_regions([(indices, region)])[0]
+
+    def read_regions(self, wanted: Sequence[tuple[Sequence[int], Region]]) -> list[Frames]:
+        """Parts of frames, of several clips in one decoding pass; see :class:`RegionsReader`."""
+        size = (self.height, self.width)
         return self._read(
-            indices, RegionScaler(region.turned(self._turns, self.height, self.width))
+            [
+                (indices, RegionScaler(region.turned(self._turns, *size)))
+                for indices, region in wanted
+            ]
         )
 
-    def _read(self, indices: Sequence[int], scaler: Scaler) -> Frames:
-        numbers = check_indices(self.path, indices, self.num_frames)
+    def _read(self, wanted: Sequence[tuple[Sequence[int], Scaler]]) -> list[Frames]:
+        checked = [
+            (check_indices(self.path, indices, self.num_frames), scaler)
+            for indices, scaler in wanted
+        ]
         with self._watch("decode"):
             try:
-                return self._collect(numbers, scaler)
+                return self._collect(checked)
             except VideoError as error:
                 if self._index.table is None:
                     raise
                 self._leave_table(error)
-            return self._collect(numbers, scaler)
+            return self._collect(checked)
 
-    def _collect(self, numbers: list[int], scaler: Scaler) -> Frames:
-        sink = FrameSink(self.path, numbers, scaler)
-        for start, frames in self._index.segments(sorted(set(numbers))):
-            self._decode_segment(sink, start, frames)
-        if sink.missing:
-            self._decode_from_start(sink)
-        return np.ascontiguousarray(np.rot90(sink.frames, self._turns, axes=(1, 2)))
+    def _collect(self, wanted: list[tuple[list[int], Scaler]]) -> list[Frames]:
+        sinks = FrameSinks([FrameSink(self.path, *one) for one in wanted])
+        for start, frames in self._index.segments(sorted(sinks.missing)):
+            self._decode_segment(sinks, start, frames)
+        if sinks.missing:
+            self._decode_from_start(sinks)
+        return [
+            np.ascontiguousarray(np.rot90(sink.frames, self._turns, axes=(1, 2)))
+            for sink in sinks.sinks
+        ]
 
     def _use(self, index: FrameIndex) -> None:
         self._index = index
@@ -234,7 +255,7 @@ class PyAVReader(ClosingReader):
 
     # -- decoding --------------------------------------------------------------------------
 
-    def _decode_segment(self, sink: FrameSink, start: KeyFrame | None, frames: list[int]) -> None:
+    def _decode_segment(self, sink: FrameSinks, start: KeyFrame | None, frames: list[int]) -> None:
         """Decode from ``start`` until all of ``frames`` have come out.
 
         What does not come out stays in ``sink.missing``.
@@ -258,7 +279,7 @@ class PyAVReader(ClosingReader):
             if number is not None:
                 self._put(sink, number, frame)
 
-    def _put(self, sink: FrameSink, number: int, frame: VideoFrame) -> None:
+    def _put(self, sink: FrameSinks, number: int, frame: VideoFrame) -> None:
         index = self._index
         as_announced = (frame.width, frame.height, frame.rotation) == (index.width, index.height, 0)
         if index.table and not as_announced:
@@ -273,7 +294,7 @@ class PyAVReader(ClosingReader):
         if number >= 0 and other >= 0:
             self._recount(f"frame {number} comes out after frame {other}")
 
-    def _count_to(self, sink: FrameSink) -> None:
+    def _count_to(self, sink: FrameSinks) -> None:
         """Decode from the start, counting, until nothing is missing."""
         for number, frame in enumerate(self._frames(self._opened().packets(self._index, None))):
             with self._watch("scale"):
@@ -281,7 +302,7 @@ class PyAVReader(ClosingReader):
             if not sink.missing:
                 return
 
-    def _decode_from_start(self, sink: FrameSink) -> None:
+    def _decode_from_start(self, sink: FrameSinks) -> None:
         """Second try without seeking; then find out how many frames there really are."""
         self._decode_segment(sink, None, sorted(sink.missing))
         if not sink.missing:

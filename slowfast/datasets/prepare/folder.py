@@ -1,4 +1,4 @@
-"""A whole dataset folder re-encoded: videos in parallel, lists with the new names."""
+"""A whole dataset folder re-encoded: videos and images in parallel, lists with the new names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from pathlib import Path
 
 from slowfast.datasets.base import DataError
 from slowfast.datasets.decode import VideoError
+from slowfast.datasets.decode.frames import name_pattern
+from slowfast.datasets.missing import check_folder
 from slowfast.datasets.prepare.encode import Recipe, encode_video, is_copy, stamp
+from slowfast.datasets.prepare.images import numbered_images, scale_images
 from slowfast.datasets.video_folder import VIDEO_SUFFIXES
 from slowfast.utils.parallel import WorkerDied, run_parallel
 
@@ -36,11 +39,13 @@ class Plan:
 
     Attributes:
         videos: ``(source, target)``.
+        images: folders with numbered images, which keep their names.
         lists: files to copy; video names that change are changed in the text ones.
         ignored: files left out.
     """
 
     videos: list[tuple[str, str]]
+    images: list[str]
     lists: list[str]
     ignored: list[str]
 
@@ -50,7 +55,8 @@ class Prepared:
     """What came of it.
 
     Attributes:
-        done: ``(source, target)`` of the copies there are now, absolute.
+        done: ``(source, target)`` of the copies there are now, absolute; videos, and folders of
+            images.
         reused: how many of them were there before.
         dropped: source -> reason.
     """
@@ -62,15 +68,23 @@ class Prepared:
     def sizes(self) -> tuple[int, int]:
         """Bytes of the sources and of their copies."""
         sources, copies = zip(*self.done, strict=True) if self.done else ((), ())
-        return sum(map(os.path.getsize, sources)), sum(map(os.path.getsize, copies))
+        return sum(map(_size, sources)), sum(map(_size, copies))
+
+
+def _size(path: str) -> int:
+    """Bytes of a video, or of the images in a folder."""
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(path, name)) for name in numbered_images(path))
 
 
 def plan_folder(data_dir: Path, output_dir: Path) -> Plan:
     """What ``data_dir`` holds and what it will be called in ``output_dir``.
 
     Raises:
-        DataError: no videos, or the folders contain each other.
+        DataError: neither videos nor images, or the folders contain each other.
     """
+    check_folder(data_dir, "--data_dir")
     inside, outside = data_dir.resolve(), output_dir.resolve()
     if inside == outside or inside in outside.parents or outside in inside.parents:
         raise DataError(f"--output_dir {output_dir} must be neither in nor above {data_dir}")
@@ -81,11 +95,13 @@ def plan_folder(data_dir: Path, output_dir: Path) -> Plan:
         if not name.startswith(".")
     )
     videos = [name for name in files if name.lower().endswith(VIDEO_SUFFIXES)]
-    if not videos:
-        raise DataError(f"{data_dir}: no video files in this folder")
-    rest = [name for name in files if not name.lower().endswith(VIDEO_SUFFIXES)]
+    images = {name for name in files if name_pattern(os.path.basename(name))}
+    if not videos and not images:
+        raise DataError(f"{data_dir}: no video files and no numbered images in this folder")
+    rest = [n for n in files if n not in images and not n.lower().endswith(VIDEO_SUFFIXES)]
     lists = [name for name in rest if name.lower().endswith(TEXT_SUFFIXES + OTHER_LISTS)]
-    return Plan(copy_names(videos), lists, sorted(set(rest) - set(lists)))
+    folders = sorted({os.path.dirname(name) for name in images})
+    return Plan(copy_names(videos), folders, lists, sorted(set(rest) - set(lists)))
 
 
 def copy_names(videos: Sequence[str]) -> list[tuple[str, str]]:
@@ -134,9 +150,10 @@ def prepare_folder(
         progress: see :func:`slowfast.utils.progress.open_progress`.
     """
     plan = plan_folder(data_dir, output_dir)
-    pairs = [(str(data_dir / old), str(output_dir / new)) for old, new in plan.videos]
+    names = [*plan.videos, *((folder, folder) for folder in plan.images)]
+    pairs = [(str(data_dir / old), str(output_dir / new)) for old, new in names]
     result = Prepared()
-    job = partial(prepare_video, recipe=recipe)
+    job = partial(prepare, recipe=recipe)
     for number, answer in run_parallel(
         job, pairs, workers=workers, description="re-encoding", progress=progress
     ):
@@ -156,10 +173,12 @@ def prepare_folder(
     return result
 
 
-def prepare_video(pair: tuple[str, str], recipe: Recipe) -> bool | str:
-    """Whether the copy was there already; or why there is none."""
+def prepare(pair: tuple[str, str], recipe: Recipe) -> bool | str:
+    """Whether the copy was there already; or why there is none, or not all of it."""
     source, target = pair
     try:
+        if os.path.isdir(source):
+            return scale_images(source, target, recipe.short_side)
         if is_copy(target, stamp(source, recipe)):
             return True
         encode_video(source, target, recipe)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from slowfast.datasets.decode import VideoError, open_video
+from slowfast.datasets.decode import VideoError, VideoReader, open_video
+from slowfast.datasets.decode.frames import FrameFolder, FrameFolderReader, scan_frames
 from slowfast.datasets.sampling import clip_size, frame_indices, random_start
 from slowfast.utils.seed import derived_generator
 
@@ -58,7 +60,7 @@ def measure_gain(
     once before, so that both are in the system's cache and their indices are known.
 
     Args:
-        pairs: ``(source, copy)``.
+        pairs: ``(source, copy)``: videos, or folders of images.
         short_side: of the decoded frames, pixels.
         num_frames: T.
         stride: in frames at 30 frames per second.
@@ -69,16 +71,18 @@ def measure_gain(
         times: tuple[list[float], list[float]] = ([], [])
         generator = derived_generator(SEED, number)
         try:
-            with open_video(source) as reader:
-                total, fps = reader.num_frames, reader.fps
-            open_video(copy).close()
+            images = scan_frames(source) if os.path.isdir(source) else None
+            first = images.first if images else 0
+            with _open(source, images) as reader:
+                total, fps = reader.num_frames - first, reader.fps
+            _open(copy, images).close()
             for _ in range(clips):
                 size = clip_size(num_frames, stride, fps)
                 start = random_start(total, size, generator)
-                indices = frame_indices(start, size, num_frames, total)
+                indices = [first + i for i in frame_indices(start, size, num_frames, total)]
                 for path, spent in zip((source, copy), times, strict=True):
                     began = time.process_time()
-                    with open_video(path) as reader:
+                    with _open(path, images) as reader:
                         reader.read(indices, short_side)
                     spent.append(1000 * (time.process_time() - began))
         except VideoError:
@@ -86,3 +90,11 @@ def measure_gain(
         before.append(float(np.median(times[0])))
         after.append(float(np.median(times[1])))
     return Gain(before, after)
+
+
+def _open(path: str, images: FrameFolder | None) -> VideoReader:
+    """A video, or a folder of these images, as training opens it: without listing it."""
+    if images is None:
+        return open_video(path)
+    pattern = os.path.join(path, images.pattern)
+    return FrameFolderReader(pattern, first=images.first, last=images.last)

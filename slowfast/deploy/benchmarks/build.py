@@ -17,8 +17,10 @@ from slowfast.datasets.batch import Batch
 from slowfast.datasets.build import build_dataset, build_loader
 from slowfast.datasets.pathways import build_batch_transform
 from slowfast.datasets.sampling import ClipSampler
+from slowfast.deploy.backends import SUFFIXES
 from slowfast.deploy.benchmarks import decoding
 from slowfast.deploy.benchmarks import loader as loading
+from slowfast.deploy.benchmarks.exported import build_file_benchmark
 from slowfast.deploy.benchmarks.model import benchmark_model
 from slowfast.deploy.benchmarks.reference import build_reference_model, reference_step
 from slowfast.deploy.benchmarks.train_step import WaitMeter, loop_overhead_s, trainer_steps
@@ -58,7 +60,12 @@ LOOP_STEPS = 20
 
 
 def build_model_benchmark(cfg: CfgNode) -> Benchmark:
-    """Cost of the model on a clip of the test crop, with ``TEST.CHECKPOINT_FILE_PATH`` if set."""
+    """Cost of the model on a clip of the test crop, with ``TEST.CHECKPOINT_FILE_PATH`` if set.
+
+    That may be an exported file.
+    """
+    if Path(cfg.TEST.CHECKPOINT_FILE_PATH).suffix in SUFFIXES:
+        return build_file_benchmark(cfg)
     placement = build_placement(cfg)
 
     def load() -> ClipModel:
@@ -71,9 +78,7 @@ def build_model_benchmark(cfg: CfgNode) -> Benchmark:
         benchmark_model,
         load,
         build_model_inputs(cfg, cfg.DATA.TEST_CROP_SIZE),
-        device=placement.device,
-        memory_format=placement.memory_format,
-        amp_dtype=placement.amp_dtype,
+        placement,
         throughput_batch=min(cfg.TEST.BATCH_SIZE, 8),
         warmup=cfg.BENCHMARK.WARMUP,
         repeats=cfg.BENCHMARK.STEPS,

@@ -9,6 +9,7 @@ import torch
 
 from slowfast.deploy.latency import PeakMemory, describe_machine, time_runs
 from slowfast.deploy.profile import count_macs, count_parameters
+from slowfast.engine.build import Placement, place
 from slowfast.models.base import ClipModel
 
 Shape = tuple[int, ...]
@@ -17,10 +18,8 @@ Shape = tuple[int, ...]
 def benchmark_model(
     load_model: Callable[[], ClipModel],
     shapes: Sequence[Shape],
+    placement: Placement,
     *,
-    device: torch.device | str = "cpu",
-    memory_format: torch.memory_format = torch.contiguous_format,
-    amp_dtype: torch.dtype | None = None,
     throughput_batch: int = 8,
     warmup: int = 3,
     repeats: int = 20,
@@ -30,9 +29,7 @@ def benchmark_model(
     Args:
         load_model: makes the model, on the CPU.
         shapes: of one clip, one ``(1, C, T_p, H, W)`` per pathway.
-        device: where it runs.
-        memory_format: of weights and clips.
-        amp_dtype: of autocast; ``None`` for full precision.
+        placement: where it runs and how.
         throughput_batch: clips per forward pass of the throughput.
         warmup: unmeasured runs.
         repeats: measured runs of the latency; a quarter of them, at least 3, of the throughput.
@@ -42,17 +39,17 @@ def benchmark_model(
         ``peak_memory_mib`` at batch 1 with weights, ``latency`` at batch 1 and ``throughput`` in
         clips/s (see :class:`slowfast.deploy.latency.Timing`), and the ``machine``.
     """
+    device = placement.device
     clips = [torch.rand(*shape, device=device) for shape in shapes]
     run: Callable[[], object]
     with PeakMemory(device) as memory:
-        model = load_model().eval().to(device=device)
-        model = model.to(memory_format=memory_format)  # type: ignore[call-overload]
-        run = _runner(model, clips, memory_format, amp_dtype)
+        model = place(load_model().eval(), placement)
+        run = clip_runner(model, clips, placement)
         run()
     latency = time_runs(run, warmup=warmup, repeats=repeats, device=device)
     many = [clip.expand(throughput_batch, *clip.shape[1:]) for clip in clips]
     throughput = time_runs(
-        _runner(model, many, memory_format, amp_dtype),
+        clip_runner(model, many, placement),
         warmup=1,
         repeats=max(3, repeats // 4),
         device=device,
@@ -69,14 +66,12 @@ def benchmark_model(
     }
 
 
-def _runner(
-    model: ClipModel,
-    clips: Sequence[torch.Tensor],
-    memory_format: torch.memory_format,
-    amp_dtype: torch.dtype | None,
+def clip_runner(
+    model: ClipModel, clips: Sequence[torch.Tensor], placement: Placement
 ) -> Callable[[], object]:
-    inputs = [clip.contiguous(memory_format=memory_format) for clip in clips]
-    kind = inputs[0].device.type
+    """What runs :meth:`ClipModel.predict` on ``clips``, both on the device already."""
+    inputs = [clip.contiguous(memory_format=placement.memory_format) for clip in clips]
+    kind, amp_dtype = placement.device.type, placement.amp_dtype
 
     @torch.inference_mode()
     def run() -> object:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from slowfast.deploy.benchmarks.model import clip_runner
 from slowfast.deploy.latency import Timing, describe_machine, time_runs
 from slowfast.deploy.profile import build_model_inputs
 from slowfast.engine.build import build_placed_model, build_placement
@@ -24,17 +26,11 @@ def build_clip_latency(cfg: CfgNode, *, seconds: float = 5.0) -> Timing:
         cfg: of the model, and where it runs.
         seconds: time to spend, roughly: 3 to 20 runs after one unmeasured.
     """
-    placement = build_placement(cfg)
+    placement = replace(build_placement(cfg), amp_dtype=None)
     model = build_placed_model(cfg, placement).eval()
-    clips = [
-        torch.rand(shape, device=placement.device).contiguous(memory_format=placement.memory_format)
-        for shape in build_model_inputs(cfg, cfg.DATA.TEST_CROP_SIZE)
-    ]
-
-    @torch.inference_mode()
-    def run() -> object:
-        return model.predict(clips)
-
+    shapes = build_model_inputs(cfg, cfg.DATA.TEST_CROP_SIZE)
+    clips = [torch.rand(shape, device=placement.device) for shape in shapes]
+    run = clip_runner(model, clips, placement)
     first = time_runs(run, warmup=1, repeats=1, device=placement.device)
     repeats = min(MOST_RUNS, max(FEWEST_RUNS, int(seconds / first.median_s)))
     return time_runs(run, warmup=0, repeats=repeats, device=placement.device)

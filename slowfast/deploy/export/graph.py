@@ -1,72 +1,46 @@
-"""A trained model as a plain function of tensors, and what its users must know about it."""
+"""A trained model as a plain function of tensors, and that function captured."""
 
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import math
+import warnings
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
-from slowfast.models.base import ClipModel, activate
+from slowfast.deploy.export.info import (
+    COSINES,
+    INFO_SUFFIX,
+    LOGITS,
+    OUTPUTS,
+    PROBABILITIES,
+    ExportError,
+    ExportInfo,
+    build_export_info,
+    info_path,
+    read_info,
+    write_info,
+)
+from slowfast.models.base import ClipModel, Preds
 from slowfast.models.cosine import CosineModel
-from slowfast.models.profile import build_model_inputs
+from slowfast.models.staged import StagedModel
 from slowfast.utils.errors import UserError
 
-if TYPE_CHECKING:
-    from yacs.config import CfgNode
-
-OUTPUTS = ("logits", "probabilities", "cosines")
-INFO_SUFFIX = ".meta_info.json"
-
-
-@dataclass(frozen=True)
-class ExportInfo:
-    """What stands beside an exported model, as JSON.
-
-    The model takes float32 clips that are normalised already: ``(x / 255 - mean) / std`` per
-    channel of uint8 frames.
-
-    Attributes:
-        inputs: name -> ``(B, C, T, H, W)``, one per pathway, slow first; B is free.
-        outputs: names, one per task.
-        tasks: of the outputs.
-        kind: what comes out, one of ``OUTPUTS``.
-        head_act: from logits to scores: softmax, sigmoid or none.
-        scale: logits over cosines; ``None`` of models without a cosine head.
-        channels: order of the colours of a clip, ``RGB`` or ``BGR``.
-        model_channels: that of the model within; the file changes one into the other.
-        mean, std: per channel in that order, of values in 0..1.
-        stride: distance of the frames, at ``target_fps``.
-        target_fps: frames per second; 0: those of the video.
-        num_classes: of each task.
-        model_classes: class id -> name of the first task, where known.
-        config: of the training, as YAML.
-    """
-
-    inputs: dict[str, list[int]]
-    outputs: list[str]
-    tasks: list[str]
-    kind: str
-    head_act: str
-    scale: float | None
-    channels: str
-    model_channels: str
-    mean: list[float]
-    std: list[float]
-    stride: float
-    target_fps: float
-    num_classes: list[int] = field(default_factory=list)
-    model_classes: dict[str, str] = field(default_factory=dict)
-    config: str = ""
-
-    @property
-    def is_reversed(self) -> bool:
-        """Whether the file takes colours in the order opposite to the model's."""
-        return self.channels != self.model_channels
+__all__ = [
+    "INFO_SUFFIX",
+    "OUTPUTS",
+    "ExportInfo",
+    "Graph",
+    "Source",
+    "build_export_info",
+    "info_path",
+    "read_info",
+    "write_info",
+]
 
 
 class Graph(nn.Module):
@@ -76,96 +50,128 @@ class Graph(nn.Module):
         model: not changed.
         kind: of the outputs, one of ``OUTPUTS``; cosines of models with a cosine head only.
         reverse_channels: takes colours in the order opposite to the model's.
+        mean, std: per channel in the order taken: uint8 frames come in and are normalised with
+            them; without, frames are normalised already.
     """
 
     def __init__(
-        self, model: ClipModel, kind: str = "logits", *, reverse_channels: bool = False
+        self,
+        model: ClipModel,
+        kind: str = LOGITS,
+        *,
+        reverse_channels: bool = False,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
     ) -> None:
         super().__init__()
         if kind not in OUTPUTS:
             raise UserError(f"an exported model has no output {kind!r}; one of {OUTPUTS}")
-        if kind == "cosines" and not isinstance(model, CosineModel):
+        if kind == COSINES and not isinstance(model, CosineModel):
             raise UserError(f"{type(model).__name__} has no cosine head: export logits instead")
         self.model = copy.deepcopy(model).cpu().eval()
         self.kind, self.reverse_channels = kind, reverse_channels
+        self.factor: Tensor | None
+        self.offset: Tensor | None
+        pairs = list(zip(mean, std, strict=True)) if mean and std else []
+        factor = torch.tensor([1.0 / (255.0 * s) for _, s in pairs])[:, None, None, None]
+        offset = torch.tensor([-m / s for m, s in pairs])[:, None, None, None]
+        self.register_buffer("factor", factor if pairs else None)
+        self.register_buffer("offset", offset if pairs else None)
+
+    @classmethod
+    def of(cls, model: ClipModel, info: ExportInfo) -> Graph:
+        """What a file that ``info`` describes computes."""
+        inside = info.normalized_inside
+        return cls(
+            model,
+            info.kind,
+            reverse_channels=info.is_reversed,
+            mean=info.mean if inside else None,
+            std=info.std if inside else None,
+        )
 
     def forward(self, *clips: Tensor) -> tuple[Tensor, ...]:
         """``(B, C, T_p, H, W)`` per pathway -> ``(B, num_classes)`` per task."""
-        inputs = [clip.flip(1) for clip in clips] if self.reverse_channels else list(clips)
-        if self.kind == "cosines" and isinstance(self.model, CosineModel):
+        inputs = [self._prepare(clip) for clip in clips]
+        if self.kind == COSINES and isinstance(self.model, CosineModel):
             preds = self.model.forward_cosines(self.model.forward_features(inputs))
+        elif self.kind == PROBABILITIES:
+            preds = self.model.predict(inputs)
         else:
-            preds = self.model(inputs)
-        if self.kind == "probabilities":
-            preds = activate(preds, self.model.head_act)
+            preds = logits_of(self.model, inputs)
         return tuple(preds.values()) if isinstance(preds, dict) else (preds,)
 
+    def _prepare(self, clip: Tensor) -> Tensor:
+        if self.factor is not None and self.offset is not None:
+            clip = clip.float() * self.factor + self.offset
+        return clip.flip(1) if self.reverse_channels else clip
 
-def build_export_info(
-    cfg: CfgNode,
-    model: ClipModel,
-    *,
-    kind: str = "logits",
-    channels: str = "RGB",
-    class_names: Sequence[str] = (),
-) -> ExportInfo:
-    """What users of an exported ``model`` must know.
+
+def logits_of(model: ClipModel, clips: list[Tensor]) -> Preds:
+    """Logits that ``model.head_act`` turns into ``model.predict``.
+
+    The model's own, except of a clip larger than in training: its scores are means over positions,
+    which no activation gives back from the mean of their logits.
+    """
+    if not isinstance(model, StagedModel):
+        return model(clips)
+    logits = model.head.classify(model.positions(clips))
+    if isinstance(logits, dict):
+        return {task: _pooled(value, model.head_act) for task, value in logits.items()}
+    return _pooled(logits, model.head_act)
+
+
+def _pooled(logits: Tensor, act: str) -> Tensor:
+    """``(B, T', H', W', num_classes)`` -> ``(B, num_classes)``."""
+    logits = logits.flatten(1, 3)  # (B, positions, num_classes)
+    count = logits.shape[1]
+    if count == 1 or act == "none":
+        return logits.mean(1)
+    if act == "softmax":
+        return logits.log_softmax(-1).logsumexp(1) - math.log(count)
+    return logits.sigmoid().mean(1).logit(eps=1e-7)
+
+
+class Source:
+    """A model on its way into files: captured once, for all of them.
 
     Args:
-        cfg: it was trained with.
-        model: to be exported.
-        kind: of the outputs.
-        channels: the order of the clips' colours.
-        class_names: of the first task.
+        model: in any mode; not changed.
+        info: what the files will take and give.
+
+    Attributes:
+        onnx_path: the ONNX file of it, once there is one.
     """
-    shapes = build_model_inputs(cfg, cfg.DATA.TEST_CROP_SIZE)
-    names = ["input"] if len(shapes) == 1 else ["slow", "fast"]
-    tasks = list(model.classifiers)
-    mean, std = list(cfg.DATA.MEAN), list(cfg.DATA.STD)  # of RGB
-    if channels == "BGR":
-        mean, std = mean[::-1], std[::-1]
-    return ExportInfo(
-        inputs={name: list(shape) for name, shape in zip(names, shapes, strict=True)},
-        outputs=["output"] if len(tasks) == 1 else [f"output_{task}" for task in tasks],
-        tasks=tasks,
-        kind=kind,
-        head_act=model.head_act,
-        scale=model.scale if isinstance(model, CosineModel) else None,
-        channels=channels,
-        model_channels="BGR" if cfg.DATA.REVERSE_INPUT_CHANNEL else "RGB",
-        mean=mean,
-        std=std,
-        stride=cfg.DATA.SAMPLING_RATE,
-        target_fps=cfg.DATA.TARGET_FPS,
-        num_classes=[layer.out_features for layer in model.classifiers.values()],
-        model_classes={str(i): name for i, name in enumerate(class_names)},
-        config=cfg.dump(),
-    )
 
+    def __init__(self, model: ClipModel, info: ExportInfo) -> None:
+        self.model, self.info = model, info
+        self.onnx_path: Path | None = None
 
-def info_path(path: Path) -> Path:
-    """Where the description of the model at ``path`` is."""
-    return path.with_name(path.stem + INFO_SUFFIX)
+    @cached_property
+    def graph(self) -> Graph:
+        return Graph.of(self.model, self.info).requires_grad_(False)
 
+    @property
+    def clips(self) -> tuple[Tensor, ...]:
+        """Clips to capture with: of zeros. Two, as the number one would be taken for fixed."""
+        batch = self.info.batch or 2
+        shapes = [(batch, *shape[1:]) for shape in self.info.inputs.values()]
+        return tuple(torch.zeros(shape, dtype=self.info.dtype) for shape in shapes)
 
-def write_info(path: Path, info: ExportInfo) -> Path:
-    """Write the description of the exported model at ``path`` beside it."""
-    target = info_path(path)
-    target.write_text(json.dumps(asdict(info), indent=1) + "\n", encoding="utf-8")
-    return target
+    @cached_property
+    def program(self) -> ExportedProgram:
+        """The graph as torch's intermediate representation.
 
-
-def read_info(path: Path) -> ExportInfo:
-    """The description of the exported model at ``path``.
-
-    Raises:
-        UserError: it is not there, or another program's.
-    """
-    source = info_path(path)
-    try:
-        found: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
-        return ExportInfo(**found)
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be used without its description {source}: {error}. Export it again"
-        ) from error
+        Raises:
+            ExportError: the network does something that cannot be captured.
+        """
+        batch = None if self.info.batch else {0: torch.export.Dim("batch")}
+        shapes = (tuple(batch for _ in self.info.inputs),) if batch else None
+        try:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore")  # of deprecations within torch
+                return torch.export.export(self.graph, self.clips, dynamic_shapes=shapes)
+        except Exception as error:  # of many kinds
+            raise ExportError(
+                f"{type(self.model).__name__} cannot be captured for export: {error}"
+            ) from error

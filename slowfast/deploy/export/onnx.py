@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
-from slowfast.deploy.export.graph import ExportInfo, Graph, write_info
+from slowfast.deploy.export.graph import Source
+from slowfast.deploy.export.info import ExportInfo, write_info
+from slowfast.deploy.export.table import Format
 from slowfast.models.base import ClipModel
 from slowfast.utils.optional import require
 
@@ -16,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def export_onnx(model: ClipModel, path: Path, info: ExportInfo) -> Path:
-    """Write ``model`` as one ONNX file, weights included, for any number of clips at once.
+    """Write ``model`` as one ONNX file, weights included, and its description.
 
     Args:
         model: in any mode; not changed.
@@ -26,28 +28,31 @@ def export_onnx(model: ClipModel, path: Path, info: ExportInfo) -> Path:
     Raises:
         ModuleNotFoundError: ``onnx`` or ``onnxscript`` is not installed; says how.
     """
+    path = write(Source(model, info), path)
+    write_info(path, info)
+    return path
+
+
+def write(source: Source, path: Path) -> Path:
+    """Write the ONNX file only; see :func:`export_onnx`."""
     for library in ("onnx", "onnxscript"):
         require(library, extra="deploy")
-    graph = Graph(model, info.kind, reverse_channels=info.is_reversed)
-    # Of two clips: the number one would be taken for a constant.
-    clips = tuple(torch.zeros(2, *shape[1:]) for shape in info.inputs.values())
-    batch = torch.export.Dim("batch")
-    for name in ("onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # a line for every constant shared
+        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # a line for every constant shared
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of deprecations within torch
         torch.onnx.export(
-            graph,
-            clips,
+            source.program,
+            (),
             str(path),
             dynamo=True,
             external_data=False,
-            input_names=list(info.inputs),
-            output_names=info.outputs,
-            dynamic_shapes=(tuple({0: batch} for _ in clips),),
+            input_names=list(source.info.inputs),
+            output_names=source.info.outputs,
             verbose=False,
         )
-    write_info(path, info)
-    logger.info("wrote %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return path
+
+
+FORMAT = Format(suffix=".onnx", write=write)

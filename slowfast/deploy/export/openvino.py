@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from slowfast.deploy.export.graph import read_info, write_info
+from slowfast.deploy.export import onnx
+from slowfast.deploy.export.graph import Source
+from slowfast.deploy.export.info import read_info, write_info
+from slowfast.deploy.export.table import Format
 from slowfast.utils.optional import require
-
-logger = logging.getLogger(__name__)
 
 
 def export_openvino(onnx_path: Path, path: Path) -> Path:
@@ -16,14 +17,33 @@ def export_openvino(onnx_path: Path, path: Path) -> Path:
 
     Args:
         onnx_path: what :func:`~slowfast.deploy.export.onnx.export_onnx` wrote.
-        path: ``.xml``.
+        path: ``.xml``; its description is written beside it.
 
     Raises:
         ModuleNotFoundError: ``openvino`` is not installed; says how.
     """
+    info = read_info(onnx_path)
+    convert(onnx_path, path)
+    write_info(path, info)
+    return path
+
+
+def convert(onnx_path: Path, path: Path) -> Path:
+    """Write the ``.xml`` and ``.bin`` only; see :func:`export_openvino`."""
     openvino = require("openvino", extra="deploy")
     model = openvino.convert_model(str(onnx_path))
+    path.parent.mkdir(parents=True, exist_ok=True)
     openvino.save_model(model, str(path), compress_to_fp16=False)
-    write_info(path, read_info(onnx_path))
-    logger.info("wrote %s and %s", path, path.with_suffix(".bin"))
     return path
+
+
+def write(source: Source, path: Path) -> Path:
+    """Write the two files of a model, from its ONNX file or one that does not stay."""
+    require("openvino", extra="deploy")
+    if source.onnx_path is not None:
+        return convert(source.onnx_path, path)
+    with TemporaryDirectory() as folder:
+        return convert(onnx.write(source, Path(folder) / "model.onnx"), path)
+
+
+FORMAT = Format(suffix=".xml", write=write)

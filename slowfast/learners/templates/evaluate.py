@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EXPORTED = (".onnx", ".xml", ".bin")
+EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
 DESCRIPTION = r"""Score a trained or exported model on annotated videos, one clip each.
 
     python eval.py --load-weights outputs/latest.pth --test-ann-files val.txt \
@@ -71,7 +71,7 @@ def build_weights_cfg(weights: Path, folder: Path, opts: Sequence[str]) -> CfgNo
         UserError: there are no such weights.
     """
     from slowfast.checkpoint.io import read_checkpoint
-    from slowfast.deploy.export.graph import read_info
+    from slowfast.deploy.export.info import read_info
 
     if not weights.is_file():
         raise UserError(f"--load-weights {weights} is not there")
@@ -82,9 +82,7 @@ def build_weights_cfg(weights: Path, folder: Path, opts: Sequence[str]) -> CfgNo
         text = read_checkpoint(weights).get("cfg")
         cfg = cfg_from_yaml(text) if isinstance(text, str) and text.strip() else load_cfg(base)
         return change_cfg(cfg, [*common, *opts])
-    info = read_info(weights)
-    common += ["DATA.REVERSE_INPUT_CHANNEL", str(info.channels == "BGR")]
-    return change_cfg(cfg_from_yaml(info.config), [*common, *opts])
+    return change_cfg(cfg_from_yaml(read_info(weights).config), [*common, *opts])
 
 
 def evaluate_weights(config: CfgNode, weights: Path) -> tuple[Cost, Predictions, dict[str, float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ DESCRIPTION = """Write a trained model as files that run without this package.
     python export.py --load-weights outputs/latest.pth --save-model-to export
 
 ONNX, and OpenVINO's IR in FP32. Both take normalised clips (B, C, T, H, W), any number B at once;
-model.meta_info.json beside them says mean, standard deviation, colours and frames.
+model.onnx.json and model.xml.json say mean, standard deviation, colours, frames and all the rest.
 Needs: pip install -e '.[deploy]'
 """
 
@@ -81,7 +80,7 @@ def parse(argv: Sequence[str] | None, template: Template) -> argparse.Namespace:
 def export(
     config: CfgNode, model: ClipModel, args: argparse.Namespace, formats: Sequence[str]
 ) -> list[Path]:
-    """Write the files and compare what they compute with what the model does.
+    """Write the files, each run and compared with the model.
 
     Args:
         config: the model was trained with.
@@ -91,42 +90,21 @@ def export(
 
     Raises:
         ModuleNotFoundError: a library is missing; says how to install it.
+        ParityError: a file computes something else.
     """
     from slowfast.datasets.base import read_class_names
-    from slowfast.deploy.export.graph import build_export_info
-    from slowfast.deploy.export.onnx import export_onnx
-    from slowfast.deploy.export.openvino import export_openvino
+    from slowfast.deploy.export.files import describe, export_files
+    from slowfast.deploy.export.info import build_export_info
 
-    channels = args.openvino_input_format
     names = config.DATA.CLASS_NAMES_PATH
     info = build_export_info(
         config,
         model,
         kind=args.output,
-        channels=channels,
-        class_names=read_class_names(names) if names else (),
+        channels=args.openvino_input_format,
+        class_names={next(iter(model.classifiers)): read_class_names(names)} if names else None,
     )
-    path = export_onnx(model, args.save_model_to / f"{NAME}.onnx", info)
-    compare(model, path, "onnxruntime")
-    if "openvino" not in formats:
-        return [path]
-    xml = export_openvino(path, path.with_suffix(".xml"))
-    compare(model, xml, "openvino")
-    if "onnx" in formats:
-        return [path, xml]
-    path.unlink()
-    return [xml]
-
-
-def compare(model: ClipModel, path: Path, library: str) -> None:
-    """Run the file on random clips, where there is what runs it.
-
-    Raises:
-        RuntimeError: other outputs than the model's.
-    """
-    from slowfast.deploy.runtime import check_parity
-
-    if importlib.util.find_spec(library) is None:
-        logger.warning("%s was not tried out: %s is not installed", path, library)
-        return
-    logger.info("%s: outputs differ from the model's by %.2g", path, check_parity(model, path))
+    found = export_files(model, info, args.save_model_to, NAME, formats)
+    for exported in found:
+        logger.info("%s", describe(exported))
+    return [exported.path for exported in found]

@@ -52,12 +52,6 @@ def freeze_batchnorm(model: nn.Module) -> nn.Module:
     return model
 
 
-def count_frozen(model: nn.Module) -> tuple[int, int]:
-    """``(frozen, all)`` batch norms of a model."""
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    return sum(isinstance(m, Frozen) for m in norms), len(norms)
-
-
 def sync_batchnorm(model: nn.Module) -> nn.Module:
     """Batch norms that share their statistics over all processes (``BN.NORM_TYPE``).
 

@@ -45,6 +45,12 @@ class Classifier(nn.Module):
         """A fresh layer; heads that compare in another way than by a dot product have another."""
         return nn.Linear(num_features, num_classes)
 
+    def init_classifiers(self, std: float) -> None:
+        """Weights of standard deviation ``std`` (``MODEL.FC_INIT_STD``), biases of zero."""
+        for layer in self.classifiers.values():
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+
     @property
     def classifiers(self) -> dict[str, nn.Linear]:
         """Task -> its linear layer."""

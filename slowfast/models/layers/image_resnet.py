@@ -7,6 +7,7 @@ convolution, as torchvision has it. Built here because torchvision's have one wi
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 BLOCKS = {
@@ -82,12 +83,14 @@ class ImageResNet(nn.Module):
         depth: one of ``BLOCKS``.
         width: channels of the stem; layer1 has as many inside its blocks, each stage twice those
             of the one before.
+        grid: cells per side that the last map is averaged in, side by side in the output. 1, the
+            whole picture, forgets where things are.
 
     Attributes:
         num_features: width of the output.
     """
 
-    def __init__(self, depth: int, width: int = 64) -> None:
+    def __init__(self, depth: int, width: int = 64, grid: int = 1) -> None:
         super().__init__()
         if depth not in BLOCKS:
             raise ValueError(f"RESNET.DEPTH is {depth}: image backbones have one of {[*BLOCKS]}")
@@ -104,7 +107,8 @@ class ImageResNet(nn.Module):
                 dim_in = dim * kind.expansion
             self.add_module(name, nn.Sequential(*blocks))
             dim *= 2
-        self.num_features = dim_in
+        self.grid = grid
+        self.num_features = dim_in * grid**2
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -117,4 +121,10 @@ class ImageResNet(nn.Module):
         x = self.stem(frames)
         for name in STAGES:
             x = self.get_submodule(name)(x)
-        return x.mean(dim=(2, 3))
+        return self.pool(x)
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """The last map ``(B, C, H, W)`` -> ``(B, num_features)``."""
+        if self.grid == 1:
+            return maps.mean(dim=(2, 3))
+        return functional.adaptive_avg_pool2d(maps, self.grid).flatten(1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from slowfast.config.tree import get_value
 from slowfast.models.base import NumClasses, check_head_act
-from slowfast.models.build import build_num_classes
+from slowfast.models.build import build_head, build_num_classes
 from slowfast.models.layers.conv import Size3
 from slowfast.models.layers.head import Classifier, pool
 from slowfast.models.staged import StagedModel
@@ -96,9 +96,7 @@ class PTVModel(StagedModel):
         self.num_features = self.head.proj.in_features
         self.replace_head(dropout=dropout, detach=detach_head)
         self.head.add_classifiers(self.num_features, num_classes)
-        for layer in self.classifiers.values():
-            nn.init.normal_(layer.weight, std=fc_std)
-            nn.init.zeros_(layer.bias)
+        self.head.init_classifiers(fc_std)
         for module in network.modules():
             if getattr(module, "block_final_bn", False) and not zero_final_bn:
                 nn.init.ones_(module.weight)  # type: ignore[arg-type]
@@ -150,13 +148,10 @@ def build_options(cfg: CfgNode, family: type[PTVModel]) -> dict[str, Any]:
             )
     if any(blocks for stage in cfg.NONLOCAL.LOCATION for blocks in stage):
         raise ValueError(f"NONLOCAL.LOCATION: MODEL.MODEL_NAME {name} has no non-local blocks")
-    return {
+    return build_head(cfg) | {
         "num_classes": build_num_classes(cfg),
         "num_frames": cfg.DATA.NUM_FRAMES,
         "crop_size": cfg.DATA.TRAIN_CROP_SIZE,
-        "dropout": cfg.MODEL.DROPOUT_RATE,
-        "detach_head": cfg.MODEL.DETACH_FINAL_FC,
-        "head_act": {"same": "none"}.get(cfg.MODEL.HEAD_ACT, cfg.MODEL.HEAD_ACT),
         "fc_std": cfg.MODEL.FC_INIT_STD,
         "zero_final_bn": cfg.RESNET.ZERO_INIT_FINAL_BN,
     }

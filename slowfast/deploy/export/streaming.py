@@ -1,0 +1,352 @@
+"""Streaming networks as files: one step, its state as named inputs and outputs, or inside.
+
+ONNX has the state outside: inputs ``frames`` and one per entry of the state, outputs one per task
+and ``next.{entry}``. OpenVINO keeps it inside (ReadValue and Assign): frames in, predictions out.
+A network with temporal strides takes a whole period of frames at a time, ``(B, C, period, H, W)``,
+unless it is dense.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from slowfast.deploy.export.info import (
+    PROBABILITIES,
+    ExportError,
+    ExportInfo,
+    build_export_info,
+    checksums,
+    info_path,
+    parse_info,
+)
+from slowfast.models.base import ClipModel, activate
+from slowfast.models.streaming import State, StreamingModel
+from slowfast.models.streaming.cost import count_step_macs
+from slowfast.models.streaming.memory import CLOCK
+from slowfast.utils.optional import require
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+logger = logging.getLogger(__name__)
+
+FRAMES, NEXT = "frames", "next."
+PARITY_STEPS, TOLERANCE = 12, 1e-4
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What stands beside an exported stream, as JSON.
+
+    Attributes:
+        clip: description of the clip model it was made of: how frames are prepared, classes, what
+            comes out. Its ``inputs`` are those of the file, without the state.
+        states: entry of the state -> its shape without the batch.
+        period: frames that one call takes.
+        window: frames that a prediction is about.
+        delay: from the first of them to the newest frame.
+        receptive_field: frames that a prediction depends on; 0: all there were.
+        macs: per frame; a multiply-add counts once.
+        state_bytes: of one stream.
+        parity: steps compared with PyTorch and the largest difference.
+        sha256: file name -> checksum.
+        streaming: tells this description from a clip model's.
+    """
+
+    clip: ExportInfo
+    states: dict[str, list[int]]
+    period: int
+    window: int
+    delay: int
+    receptive_field: int
+    macs: int
+    state_bytes: int
+    parity: dict[str, Any] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+    streaming: bool = True
+
+    @property
+    def frame_shape(self) -> list[int]:
+        """Of the frames of one call, with a batch of 1."""
+        return self.clip.inputs[FRAMES]
+
+
+class StepGraph(nn.Module):
+    """``(frames, *state)`` -> ``(*predictions, *state)``: a step as a function of tensors.
+
+    Args:
+        stream: copied.
+        info: says what goes in and comes out.
+    """
+
+    def __init__(self, stream: StreamingModel, info: StreamInfo) -> None:
+        super().__init__()
+        self.stream = copy.deepcopy(stream).cpu().float()
+        self.names, self.period, clip = list(info.states), info.period, info.clip
+        self.probabilities, self.is_reversed = clip.kind == PROBABILITIES, clip.is_reversed
+        self.factor: Tensor | None
+        self.offset: Tensor | None
+        pairs = list(zip(clip.mean, clip.std, strict=True)) if clip.normalized_inside else []
+        shape = (len(pairs), *[1] * (len(info.frame_shape) - 2))
+        factor = torch.tensor([1.0 / (255.0 * s) for _, s in pairs]).view(shape)
+        offset = torch.tensor([-m / s for m, s in pairs]).view(shape)
+        self.register_buffer("factor", factor if pairs else None)
+        self.register_buffer("offset", offset if pairs else None)
+
+    def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Predictions of every task, then the entries of the next state."""
+        if self.factor is not None and self.offset is not None:
+            frames = frames.float() * self.factor + self.offset
+        frames = frames.flip(1) if self.is_reversed else frames
+        before: State = dict(zip(self.names, state, strict=True))
+        if self.period > 1:
+            preds, after = self.stream.step_period(frames, before)
+        else:
+            preds, after = self.stream.step_at(frames, before, clock=0)
+        if self.probabilities:
+            preds = activate(preds, self.stream.spec.head_act)
+        outputs = tuple(preds.values()) if isinstance(preds, dict) else (preds,)
+        return (*outputs, *(after[name] for name in self.names))
+
+
+def build_stream_info(
+    cfg: CfgNode,
+    model: ClipModel,
+    stream: StreamingModel,
+    *,
+    kind: str = "logits",
+    class_names: Mapping[str, Sequence[str]] | None = None,
+    normalize_inside: bool = False,
+    batch: int = 0,
+) -> StreamInfo:
+    """What users of an exported stream must know, but for what is measured later.
+
+    Args:
+        cfg: the clip model was trained with.
+        model: the clip model.
+        stream: made of it.
+        kind: of the outputs: ``logits`` or ``probabilities``.
+        class_names: task -> names by class id.
+        normalize_inside: whether the file is to take uint8 frames.
+        batch: streams at once; 0: any number (ONNX), one (OpenVINO).
+    """
+    if kind not in ("logits", PROBABILITIES):
+        raise ExportError(f"an exported stream has no output {kind!r}: logits or probabilities")
+    spec = stream.spec
+    period = 1 if spec.dense else spec.period
+    state = {name: t for name, t in stream.init_state().items() if name != CLOCK}
+    clip = build_export_info(
+        cfg,
+        model,
+        kind=kind,
+        class_names=class_names,
+        normalize_inside=normalize_inside,
+        batch=batch,
+    )
+    size = list(spec.frame_size)
+    frames = [1, spec.channels, *([period] if period > 1 else []), *size]
+    clip = replace(
+        clip,
+        inputs={FRAMES: frames},
+        pathway_frames={FRAMES: list(range(period))},
+        num_frames=period,
+        crop=size,
+        layout="BCTHW" if period > 1 else "BCHW",
+    )
+    return StreamInfo(
+        clip=clip,
+        states={name: list(tensor.shape[1:]) for name, tensor in state.items()},
+        period=period,
+        window=spec.window,
+        delay=spec.delay,
+        receptive_field=0 if math.isinf(spec.receptive_field) else int(spec.receptive_field),
+        macs=count_step_macs(stream),
+        state_bytes=stream.state_bytes(),
+    )
+
+
+def export_streaming_onnx(stream: StreamingModel, path: Path, info: StreamInfo) -> Path:
+    """Write a stream as one ONNX file and compare it with PyTorch.
+
+    Args:
+        stream: not changed.
+        path: ``.onnx``; its folder is made. Its description is written beside it.
+        info: see :func:`build_stream_info`.
+
+    Raises:
+        ExportError: the file computes something else.
+        ModuleNotFoundError: ``onnx`` or ``onnxscript`` is not installed; says how.
+    """
+    _write_onnx(stream, path, info)
+    return _finish(stream, path, info, "onnx")
+
+
+def export_streaming_openvino(
+    stream: StreamingModel, path: Path, info: StreamInfo, *, onnx_path: Path | None = None
+) -> Path:
+    """Write a stream as OpenVINO's ``.xml`` and ``.bin`` with the state inside.
+
+    For as many streams at once as ``info`` says, one where it leaves that open.
+
+    Args:
+        stream: not changed.
+        path: ``.xml``; its description is written beside it.
+        info: see :func:`build_stream_info`.
+        onnx_path: an ONNX file of the same stream, if there is one, for any batch.
+
+    Raises:
+        ExportError: the files compute something else.
+        ModuleNotFoundError: ``openvino`` is not installed; says how.
+    """
+    openvino = require("openvino", extra="deploy")
+    transformations = require("openvino._offline_transformations", extra="deploy")
+    batch = info.clip.batch or 1
+    info = replace(info, clip=replace(info.clip, batch=batch))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if onnx_path is None:
+            onnx_path = Path(folder) / "step.onnx"
+            _write_onnx(stream, onnx_path, replace(info, clip=replace(info.clip, batch=0)))
+        model = openvino.convert_model(str(onnx_path))
+        shapes = {name: [batch, *shape] for name, shape in info.states.items()}
+        model.reshape(shapes | {FRAMES: [batch, *info.frame_shape[1:]]})
+        transformations.apply_make_stateful_transformation(
+            model, {name: NEXT + name for name in info.states}
+        )
+        openvino.save_model(model, str(path), compress_to_fp16=False)
+    return _finish(stream, path, info, "openvino")
+
+
+def _write_onnx(stream: StreamingModel, path: Path, info: StreamInfo) -> None:
+    for library in ("onnx", "onnxscript"):
+        require(library, extra="deploy")
+        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # a line for every constant shared
+    path.parent.mkdir(parents=True, exist_ok=True)
+    batch = info.clip.batch or 2  # the number one would be taken for fixed
+    frames = torch.zeros(batch, *info.frame_shape[1:], dtype=info.clip.dtype)
+    state = tuple(torch.zeros(batch, *shape) for shape in info.states.values())
+    shapes = None
+    if not info.clip.batch:
+        free = {0: torch.export.Dim("batch")}
+        shapes = (free, tuple(free for _ in state))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of deprecations within torch
+        graph = StepGraph(stream, info)
+        try:
+            program = torch.export.export(graph, (frames, *state), dynamic_shapes=shapes)
+        except Exception as error:  # of many kinds
+            raise ExportError(f"the stream cannot be captured for export: {error}") from error
+        torch.onnx.export(
+            program,
+            (),
+            str(path),
+            dynamo=True,
+            external_data=False,
+            input_names=[FRAMES, *info.states],
+            output_names=[*info.clip.outputs, *(NEXT + name for name in info.states)],
+            verbose=False,
+        )
+
+
+def _finish(stream: StreamingModel, path: Path, info: StreamInfo, kind: str) -> Path:
+    """Write the description, run the file, and write what that gave."""
+    info = replace(info, clip=replace(info.clip, format=kind))
+    write_stream_info(path, info)
+    parity = check_stream_parity(stream, path)
+    write_stream_info(path, replace(info, parity=parity))
+    logger.info("wrote %s (%.1f MB), parity %.1e", path, path.stat().st_size / 1e6, parity["max"])
+    return path
+
+
+def write_stream_info(path: Path, info: StreamInfo) -> Path:
+    """Write the description of the exported stream at ``path`` beside it."""
+    info = replace(info, sha256=dict(checksums(path)))
+    target = info_path(path)
+    target.write_text(json.dumps(asdict(info), indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def read_stream_info(path: Path) -> StreamInfo:
+    """The description of the exported stream at ``path``.
+
+    Raises:
+        ExportError: it is not there, that of a clip model, or of other files.
+    """
+    source = info_path(path)
+    try:
+        found = json.loads(source.read_text(encoding="utf-8"))
+        if not (isinstance(found, dict) and found.get("streaming")):
+            raise ExportError(
+                f"{path} is the file of a clip model, not of a stream: export it as a stream"
+            )
+        found["clip"] = parse_info(json.dumps(found["clip"]))
+        info = StreamInfo(**found)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ExportError(
+            f"{path} cannot be used without its description {source}: {error}. Export it again"
+        ) from error
+    if dict(checksums(path)) != info.sha256:
+        raise ExportError(f"{path} is not the file that {source} describes: export it again")
+    return info
+
+
+def check_stream_parity(
+    stream: StreamingModel, path: Path, *, steps: int = PARITY_STEPS, tolerance: float = TOLERANCE
+) -> dict[str, Any]:
+    """Run an exported stream beside the one it was made from, on random frames.
+
+    Args:
+        stream: the original.
+        path: the file.
+        steps: calls, of ``period`` frames each.
+        tolerance: of any output, relative to the largest, or absolute where that is below 1.
+
+    Returns:
+        ``steps``, the largest difference ``max``, and ``scale``, the largest output.
+
+    Raises:
+        ExportError: they differ by more.
+    """
+    from slowfast.deploy.stream import open_stream
+
+    info = read_stream_info(path)
+    batch = info.clip.batch or 2
+    graph, runner = StepGraph(stream, info), open_stream(path)
+    state = [torch.zeros(batch, *shape) for shape in info.states.values()]
+    runner.reset(batch)
+    generator = torch.Generator().manual_seed(0)
+    largest, scale, count = 0.0, 1.0, len(info.clip.outputs)
+    for _ in range(steps):
+        frames = torch.randn(batch, *info.frame_shape[1:], generator=generator)
+        if info.clip.normalized_inside:
+            frames = (frames * 64 + 128).clamp(0, 255).to(torch.uint8)
+        with torch.no_grad():
+            outputs, state = _split(graph(frames, *state), count)
+        found = runner.push(frames)
+        answers = list(found.values()) if isinstance(found, dict) else [found]
+        for expected, answer in zip(outputs, answers, strict=True):
+            largest = max(largest, float((expected - answer).abs().max()))
+            scale = max(scale, float(expected.abs().max()))
+    if not largest <= tolerance * scale:
+        raise ExportError(
+            f"{path} computes something else than the stream it was made from: after {steps} "
+            f"steps outputs differ by {largest:.3g} of {scale:.3g}"
+        )
+    return {"steps": steps, "max": largest, "scale": scale}
+
+
+def _split(values: tuple[Tensor, ...], count: int) -> tuple[list[Tensor], list[Tensor]]:
+    return list(values[:count]), list(values[count:])

@@ -1,0 +1,211 @@
+"""Running a stream, whatever it is stored as: frames in, predictions out, the state kept here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from slowfast.deploy.export.info import LOGITS, ExportError
+from slowfast.deploy.export.streaming import FRAMES, NEXT, StreamInfo, read_stream_info
+from slowfast.models.base import Preds, activate
+from slowfast.models.streaming import State, StreamingModel
+from slowfast.utils.optional import require
+
+Array = NDArray[Any]
+
+
+class StreamRunner(ABC):
+    """One or several streams that go on side by side."""
+
+    @abstractmethod
+    def reset(self, batch: int = 1) -> None:
+        """Begin again with ``batch`` streams."""
+
+    @abstractmethod
+    def push(self, frames: Tensor) -> Preds:
+        """Predictions after the next frame of every stream.
+
+        Args:
+            frames: ``(B, C, H, W)``; a file of a network with temporal strides takes a period of
+                them, ``(B, C, period, H, W)``.
+        """
+
+    @abstractmethod
+    def predict(self, frames: Tensor) -> Preds:
+        """:meth:`push`, as scores."""
+
+    @property
+    @abstractmethod
+    def state(self) -> State:
+        """A copy of the state; assign it to go on from there."""
+
+    @state.setter
+    @abstractmethod
+    def state(self, value: State) -> None: ...
+
+
+class ModelRunner(StreamRunner):
+    """A :class:`~slowfast.models.streaming.model.StreamingModel`."""
+
+    def __init__(self, model: StreamingModel) -> None:
+        self.model = model
+        self._state = model.init_state()
+
+    def reset(self, batch: int = 1, *, frame: Tensor | None = None) -> None:
+        """See :meth:`StreamingModel.init_state`, also for ``frame``."""
+        self._state = self.model.init_state(batch, frame=frame)
+
+    @torch.inference_mode()
+    def push(self, frames: Tensor) -> Preds:
+        preds, self._state = self.model.step(frames, self._state)
+        return preds
+
+    def predict(self, frames: Tensor) -> Preds:
+        return activate(self.push(frames), self.model.spec.head_act)
+
+    @property
+    def state(self) -> State:
+        return dict(self._state)
+
+    @state.setter
+    def state(self, value: State) -> None:
+        self._state = dict(value)
+
+
+class FileRunner(StreamRunner):
+    """An exported stream.
+
+    Args:
+        info: its description.
+    """
+
+    def __init__(self, info: StreamInfo) -> None:
+        self.info = info
+
+    def push(self, frames: Tensor) -> Preds:
+        outputs = [torch.from_numpy(output) for output in self.run(frames.cpu().numpy())]
+        if len(outputs) == 1:
+            return outputs[0]
+        return dict(zip(self.info.clip.tasks, outputs, strict=True))
+
+    def predict(self, frames: Tensor) -> Preds:
+        preds, clip = self.push(frames), self.info.clip
+        return activate(preds, clip.head_act) if clip.kind == LOGITS else preds
+
+    @abstractmethod
+    def run(self, frames: Array) -> list[Array]:
+        """The outputs, as arrays that stay as they are."""
+
+
+class OnnxRunner(FileRunner):
+    """ONNX Runtime; the state goes in and comes out."""
+
+    def __init__(self, path: Path, info: StreamInfo, threads: int | None) -> None:
+        super().__init__(info)
+        runtime = require("onnxruntime", extra="deploy")
+        options = runtime.SessionOptions()
+        # Threads that spin while they wait take the processor from others, decoding for one.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = threads or 0
+        self._session = runtime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        self._outputs = [*info.clip.outputs, *(NEXT + name for name in info.states)]
+        self._arrays: dict[str, Array] = {}
+        self.reset(info.clip.batch or 1)
+
+    def reset(self, batch: int = 1) -> None:
+        self._arrays = {
+            name: np.zeros((batch, *shape), np.float32) for name, shape in self.info.states.items()
+        }
+
+    def run(self, frames: Array) -> list[Array]:
+        found = self._session.run(self._outputs, {FRAMES: frames, **self._arrays})
+        count = len(self.info.clip.outputs)
+        self._arrays = dict(zip(self.info.states, found[count:], strict=True))
+        return found[:count]
+
+    @property
+    def state(self) -> State:
+        return {name: torch.from_numpy(array.copy()) for name, array in self._arrays.items()}
+
+    @state.setter
+    def state(self, value: State) -> None:
+        self._arrays = {name: value[name].cpu().numpy() for name in self.info.states}
+
+
+class OpenVinoRunner(FileRunner):
+    """OpenVINO with the state inside, in full precision unless asked otherwise."""
+
+    def __init__(
+        self, path: Path, info: StreamInfo, threads: int | None, precision: str = "f32"
+    ) -> None:
+        super().__init__(info)
+        openvino = require("openvino", extra="deploy")
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": precision,  # by itself it takes bf16 where there is any
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        model = openvino.Core().compile_model(str(path.with_suffix(".xml")), "CPU", options)
+        self._tensor = openvino.Tensor
+        self._request = model.create_infer_request()
+        self.reset(info.clip.batch)
+
+    def reset(self, batch: int = 1) -> None:
+        if batch != self.info.clip.batch:
+            raise ExportError(
+                f"this file is for {self.info.clip.batch} stream(s) at once, not {batch}: "
+                "export it with that batch"
+            )
+        self._request.reset_state()
+        for variable in self._variables().values():
+            variable.state = self._tensor(np.zeros(variable.state.shape, np.float32))
+
+    def run(self, frames: Array) -> list[Array]:
+        self._request.infer({FRAMES: frames})
+        outputs = (self._request.get_tensor(name) for name in self.info.clip.outputs)
+        return [output.data.copy() for output in outputs]
+
+    def _variables(self) -> dict[str, Any]:
+        """Entry of the state -> where it is."""
+        found = {variable.name: variable for variable in self._request.query_state()}
+        return {name: found[f"{name}{NEXT}{name}"] for name in self.info.states}
+
+    @property
+    def state(self) -> State:
+        variables = self._variables()
+        return {name: torch.from_numpy(v.state.data.copy()) for name, v in variables.items()}
+
+    @state.setter
+    def state(self, value: State) -> None:
+        for name, variable in self._variables().items():
+            variable.state = self._tensor(np.ascontiguousarray(value[name].cpu().numpy()))
+
+
+def open_stream(path: Path | str, *, threads: int | None = None) -> FileRunner:
+    """What runs the exported stream at ``path``.
+
+    Args:
+        path: ``.onnx``, or the ``.xml`` of OpenVINO.
+        threads: to compute with; ``None``: the runtime's choice. Threads wait without spinning in
+            either runtime, so that a busy neighbour costs what it takes and no more.
+
+    Raises:
+        ExportError: of no known format, or without its description.
+        ModuleNotFoundError: its runtime is not installed; says how.
+    """
+    path = Path(path)
+    info = read_stream_info(path)
+    if path.suffix == ".onnx":
+        return OnnxRunner(path, info, threads)
+    if path.suffix in (".xml", ".bin"):
+        return OpenVinoRunner(path, info, threads)
+    raise ExportError(f"{path}: exported streams end in .onnx or .xml")
