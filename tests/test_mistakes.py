@@ -98,6 +98,12 @@ def test_a_wrong_path(layout, tmp_path, capsys):
     assert "is not a folder" in line
 
 
+def test_no_path(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = complaint(capsys, "kinetics", "", tmp_path / "out")
+    assert "DATA.PATH_TO_DATA_DIR (not set: the working directory) holds" in line
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_labels_from_one(roots, layout, tmp_path, capsys):
     write_lists(roots[layout], layout, rows_of(layout, first=1))
@@ -138,6 +144,8 @@ def test_missing_frames_and_videos(roots, layout, tmp_path, capsys):
     line = complaint(capsys, layout, roots[layout], tmp_path)
     assert ":5" in line or ":6" in line
     assert "gone" in line or "the folder has 12 images, numbered 1 to 12" in line
+    if layout != "meccano":  # there it is the images of a folder that is there
+        assert "train_epoch" not in (tmp_path / "stdout.log").read_text()
 
 
 def test_an_image_lost_in_the_middle(roots, tmp_path, capsys):

@@ -22,7 +22,7 @@ from slowfast.datasets.base import (
     build_class_counts,
     read_class_names,
 )
-from slowfast.datasets.missing import check_folder
+from slowfast.datasets.missing import check_files, check_folder
 from slowfast.datasets.video_folder import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Kinetics:
 
         Raises:
             DataError: no list, or none of its videos exists.
+            MissingVideosError: some do not, of val or test.
             AnnotationError: a row without a usable label, by file and line.
         """
         path = self._list(split)
@@ -100,10 +101,13 @@ class Kinetics:
         if unlabelled:
             log.warning("%s: %d rows without label count as class 0", path, len(unlabelled))
         base = self._base(path, [video for _, video, _ in rows])
-        return [
+        records = [
             ClipRecord(os.path.join(base, video), self._labels(source, labels), source, name=video)
             for source, video, labels in rows
         ]
+        if split != "train":  # training can do without some of them, and counts them
+            check_files(records)
+        return records
 
     def _list(self, split: str) -> Path:
         path = self.root / f"{split}.csv"
@@ -115,9 +119,11 @@ class Kinetics:
             return instead
         check_folder(self.root, "DATA.PATH_TO_DATA_DIR")
         there = sorted(entry.name for entry in self.root.iterdir())[:20]
+        unset = " (not set: the working directory)" if self.root == Path() else ""
         raise DataError(
-            f"no {path}. DATA.PATH_TO_DATA_DIR holds {there or 'nothing'}; write {split}.csv with "
-            "a path and a class number per row, or set TRAIN.DATASET video_folder for folders"
+            f"no {path}. DATA.PATH_TO_DATA_DIR{unset} holds {there or 'nothing'}; write "
+            f"{split}.csv with a path and a class number per row, or set TRAIN.DATASET "
+            "video_folder for folders"
         )
 
     def _base(self, path: Path, videos: Sequence[str]) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from slowfast.datasets.base import ClipRecord, DataError, Family
 from slowfast.utils.errors import UserError
+
+_THREADS = 16
 
 
 class MissingVideosError(UserError, FileNotFoundError):
@@ -49,6 +53,27 @@ def records_of_all(families: Sequence[Family], split: str) -> list[ClipRecord]:
         videos = {video: source for error in errors for video, source in error.videos.items()}
         raise MissingVideosError("; ".join(map(str, errors)), videos, records)
     return records
+
+
+def check_files(records: Sequence[ClipRecord]) -> None:
+    """Makes sure that all video files are there before any of them is needed.
+
+    Raises:
+        MissingVideosError: some are not.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:  # network disks answer slowly
+        there = list(pool.map(os.path.exists, [record.path for record in records]))
+    missing: dict[str, str] = {}
+    for record, exists in zip(records, there, strict=True):
+        if not exists:
+            missing.setdefault(record.path, record.source)
+    if missing:
+        names = list(missing)
+        raise MissingVideosError(
+            f"{missing[names[0]]}: no file {names[0]}{and_others(names)}",
+            missing,
+            [record for record, exists in zip(records, there, strict=True) if exists],
+        )
 
 
 def and_others(names: Sequence[str], *, shown: int = 5) -> str:

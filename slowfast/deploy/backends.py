@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from slowfast.deploy.archive import check_program
 from slowfast.deploy.export.info import ExportError, ExportInfo, main_file
 from slowfast.utils.errors import UserError
 from slowfast.utils.openvino import openvino_core
@@ -18,7 +19,8 @@ from slowfast.utils.optional import require
 
 Arrays = list[NDArray[Any]]
 Run = Callable[[Arrays], Arrays]
-PRECISIONS = ("f32", "bf16", "f16")
+BF16 = "bf16"
+PRECISIONS = ("f32", BF16, "f16")
 ANY, STATIC_BATCHES = 0, 2
 
 
@@ -29,7 +31,8 @@ class RunOptions:
     Attributes:
         threads: of one prediction; 0: the runtime's own choice.
         precision: one of ``PRECISIONS``. OpenVINO by itself computes in bf16 where the processor
-            can, which moves probabilities by several percent: full precision unless asked.
+            can, which moves probabilities by several percent: full precision unless asked. A file
+            that says bf16 of itself, as ``tools/quantize.py`` makes it, is always run so.
     """
 
     threads: int = 0
@@ -83,7 +86,7 @@ def _open_onnx(path: Path, info: ExportInfo, options: RunOptions) -> Run:
 
 def _open_openvino(path: Path, info: ExportInfo, options: RunOptions) -> Run:
     settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": options.precision,
+        "INFERENCE_PRECISION_HINT": BF16 if info.precision == BF16 else options.precision,
         "PERFORMANCE_HINT": "LATENCY",
     }
     if options.threads:
@@ -111,6 +114,7 @@ def _open_openvino(path: Path, info: ExportInfo, options: RunOptions) -> Run:
 
 def _open_program(path: Path, info: ExportInfo, options: RunOptions) -> Run:
     _only_f32(path, options)
+    check_program(path)
     module = torch.export.load(path).module()
 
     @torch.inference_mode()

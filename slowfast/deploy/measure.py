@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from slowfast.deploy.benchmarks.model import clip_runner
-from slowfast.deploy.export.graph import ExportInfo, build_export_info
+from slowfast.deploy.export.info import ExportInfo, build_export_info
 from slowfast.deploy.latency import describe_machine, time_interleaved
 from slowfast.engine.build import Placement, build_placement, place
 from slowfast.models.base import ClipModel

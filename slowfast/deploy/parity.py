@@ -31,9 +31,10 @@ class Parity:
         clips: compared, in batches of different sizes where the file takes any.
         largest: output of the model, absolute.
         max_difference: of an output.
-        max_score_difference: of a score: a probability, where the outputs are or become such.
+        max_score_difference: of a probability, where the outputs are or become such; else of an
+            output, as a share of ``largest`` where that is above 1.
         top1_agreement: share of the clips (and tasks) with the same best class.
-        tolerance: of ``max_difference``, relative to ``largest`` where that is above 1.
+        tolerance: of both, of ``max_difference`` relative to ``largest`` where that is above 1.
     """
 
     clips: int
@@ -46,7 +47,8 @@ class Parity:
     @property
     def holds(self) -> bool:
         """Whether the file may be used; also false of outputs that are no numbers."""
-        return self.max_difference <= self.tolerance * max(1.0, self.largest)
+        outputs = self.max_difference <= self.tolerance * max(1.0, self.largest)
+        return outputs and self.max_score_difference <= self.tolerance
 
     def as_dict(self) -> dict[str, Any]:
         """For the description of the file."""
@@ -88,12 +90,14 @@ def compare(
         for a, b in zip(zip(*expected, strict=True), zip(*found, strict=True), strict=True)
     ]
     scores = [(_scores(a, info), _scores(b, info)) for a, b in pairs]
+    largest = max(float(a.abs().max()) for a, _ in pairs)
+    is_bounded = info.kind != LOGITS or info.head_act != "none"
     same = [(a.argmax(1) == b.argmax(1)).float().mean() for a, b in pairs]
     return Parity(
         clips=clips,
-        largest=max(float(a.abs().max()) for a, _ in pairs),
+        largest=largest,
         max_difference=_worst(pairs),
-        max_score_difference=_worst(scores),
+        max_score_difference=_worst(scores) / (1.0 if is_bounded else max(1.0, largest)),
         top1_agreement=float(torch.stack(same).mean()),
         tolerance=tolerance,
     )
@@ -137,7 +141,8 @@ def require_parity(parity: Parity, path: Path) -> Parity:
     if not parity.holds:
         raise ParityError(
             f"{path} computes something else than the model it was made from: outputs differ by "
-            f"{parity.max_difference:.3g} of {parity.largest:.3g} (tolerance "
-            f"{parity.tolerance:g}), the best class agrees in {parity.top1_agreement:.0%}"
+            f"{parity.max_difference:.3g} of {parity.largest:.3g}, scores by "
+            f"{parity.max_score_difference:.3g} (tolerance {parity.tolerance:g}), the best class "
+            f"agrees in {parity.top1_agreement:.0%} of {parity.clips} clips"
         )
     return parity

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from slowfast.deploy.backends import RunOptions
 from slowfast.deploy.export.files import export_files
 from slowfast.deploy.export.info import (
     ExportInfo,
@@ -69,9 +68,9 @@ class Variants:
         info = replace(read_info(like), precision=precision, format=kind, parity={})
         return write_info(path, info)
 
-    def load(self, path: Path, *, bf16: bool = False) -> ClipModel:
-        """The file as a model; floats are computed in full precision, or in bf16."""
-        return ExportedModel(path, RunOptions(precision="bf16" if bf16 else "f32"))
+    def load(self, path: Path) -> ClipModel:
+        """The file as a model, in the precision that its description says."""
+        return ExportedModel(path)
 
     def size(self, path: Path) -> int:
         """Bytes of a model's files."""
@@ -94,11 +93,11 @@ class Variants:
         )
         return {name: list(timing.seconds) for name, timing in timed.items()}
 
-    def peak_mib(self, path: Path, *, bf16: bool = False) -> float | None:
+    def peak_mib(self, path: Path) -> float | None:
         """Memory that opening a file and running one clip takes; ``None`` where it is unknown."""
         return_freed_memory()  # what lies about unused would be taken first
         with PeakMemory() as memory:
-            _runner(self.load(path, bf16=bf16))()
+            _runner(self.load(path))()
         return memory.mib
 
 

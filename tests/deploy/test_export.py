@@ -207,6 +207,11 @@ def test_parity_is_of_outputs_and_scores():
     assert compare(expected, found, info, tolerance=0.06).holds
     nan = [[torch.tensor([[0.0, float("nan")]])], found[1]]
     assert not compare(expected, nan, info, tolerance=1e9).holds
+    # Large logits may differ by more, probabilities may not.
+    large, other = ([[x * 100 for x in batch] for batch in of] for of in (expected, found))
+    assert not compare(large, other, info, tolerance=0.06).holds
+    plain = replace(info, head_act="none")
+    assert compare(large, other, plain, tolerance=0.06).holds
 
 
 def test_a_file_that_computes_something_else_is_not_left_behind(tmp_path, monkeypatch):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from slowfast.compression.distillation.objective import Distillation, Teacher
+from slowfast.compression.distillation.build import build_distillation
+from slowfast.compression.distillation.objective import Teacher
 from slowfast.compression.quantization.errors import QuantizationError
 from slowfast.engine.build import (
     Placement,
-    build_criterion,
     build_objective,
     build_placed_model,
     build_placement,
@@ -91,6 +91,7 @@ def build_qat_config(cfg: CfgNode, *, epochs: int, start: Path, output_dir: Path
     config.TRAIN.CHECKPOINT_FILE_PATH = str(start)
     config.TRAIN.CHECKPOINT_TYPE, config.TRAIN.CHECKPOINT_INFLATE = "pytorch", False
     config.TRAIN.CHECKPOINT_MIN_LOADED = 1.0
+    config.MODEL.COMPILE = False
     config.MODEL.FROZEN_BN, config.BN.USE_PRECISE_STATS = True, False
     config.OUTPUT_DIR = str(output_dir)
     config.freeze()
@@ -102,10 +103,4 @@ def build_teaching(cfg: CfgNode, model: ClipModel) -> Objective:
     if cfg.MODEL.LOSS_FUNC not in DISTILLABLE:
         return build_objective(cfg, model)
     teacher = build_original(cfg, build_placement(cfg))
-    return Distillation(
-        model,
-        [Teacher(teacher, lambda batch: batch.clips)],
-        build_criterion(cfg),
-        alpha=cfg.DISTILLATION.ALPHA,
-        temperature=cfg.DISTILLATION.TEMPERATURE,
-    )
+    return build_distillation(cfg, model, [Teacher(teacher, lambda batch: batch.clips)])

@@ -14,7 +14,7 @@ from slowfast.datasets.build import build_dataset, build_loader
 from slowfast.datasets.loader import Loader
 from slowfast.datasets.pathways import build_batch_transform
 from slowfast.datasets.sampling import ClipSampler
-from slowfast.datasets.transforms import build_eval_transform
+from slowfast.datasets.transforms import EvalTransform
 from slowfast.engine.batches import BatchPreparation
 from slowfast.utils.seed import derived_generator
 
@@ -51,6 +51,17 @@ class Calibration:
                 yield [clip[i : i + 1] for clip in clips]
 
 
+def build_centre_crop(cfg: CfgNode) -> EvalTransform:
+    """The middle one of the test's crops."""
+    crop = cfg.DATA.TEST_CROP_SIZE
+    single = cfg.TEST.NUM_SPATIAL_CROPS == 1
+    return EvalTransform(
+        crop_size=crop,
+        short_side=cfg.DATA.TRAIN_JITTER_SCALES[0] if single else crop,
+        resize=tuple(cfg.DATA.RESIZE) or None,
+    )
+
+
 def build_calibration(cfg: CfgNode) -> Calibration:
     """``QUANTIZATION.CALIBRATION_CLIPS`` centre clips of as many training videos.
 
@@ -67,7 +78,7 @@ def build_calibration(cfg: CfgNode) -> Calibration:
         [trained.records[index] for index in chosen],
         split="test",
         sampler=ClipSampler.from_cfg(seen, "test"),
-        transform=build_eval_transform(seen, "test"),
+        transform=build_centre_crop(cfg),
         reader=trained.reader,
         seed=cfg.RNG_SEED,
         class_names=trained.class_names,

@@ -51,13 +51,13 @@ class Files(Protocol):
 
     def describe(self, path: Path, like: Path, precision: str) -> Path: ...
 
-    def load(self, path: Path, *, bf16: bool = ...) -> ClipModel: ...
+    def load(self, path: Path) -> ClipModel: ...
 
     def size(self, path: Path) -> int: ...
 
     def time(self, models: Mapping[str, ClipModel]) -> dict[str, list[float]]: ...
 
-    def peak_mib(self, path: Path, *, bf16: bool = ...) -> float | None: ...
+    def peak_mib(self, path: Path) -> float | None: ...
 
     def has_bf16(self) -> bool: ...
 
@@ -184,9 +184,7 @@ class Quantization:
             name = BF16 if self.runtime == OPENVINO else f"{BF16} ({OPENVINO})"
             paths[name] = self._bf16()
         paths[self.precision] = made.path
-        models = {
-            name: self.files.load(path, bf16=name.startswith(BF16)) for name, path in paths.items()
-        }
+        models = {name: self.files.load(path) for name, path in paths.items()}
         seconds = self.files.time(models)
         rows = self._rows(models, paths, split)
         for name, row in rows.items():
@@ -264,7 +262,7 @@ class Quantization:
             rows[name] = accuracy(metrics) | {
                 "size_mib": self.files.size(paths[name]) / MIB,
                 "agreement": agreement(predictions, reference),
-                "peak_mib": self.files.peak_mib(paths[name], bf16=name.startswith(BF16)),
+                "peak_mib": self.files.peak_mib(paths[name]),
                 "metrics": metrics,
             }
         return rows

@@ -104,4 +104,10 @@ def verify(source: Source, path: Path) -> dict[str, Any]:
     return {"executed": False, "reason": reason, "operations": dict(operations)}
 
 
-FORMAT = Format(suffix=".mlpackage", write=write, fixed_batch=True, verify=verify)
+FORMAT = Format(
+    suffix=".mlpackage",
+    write=write,
+    libraries=("torch", "coremltools"),
+    fixed_batch=True,
+    verify=verify,
+)

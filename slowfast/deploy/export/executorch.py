@@ -67,4 +67,6 @@ def verify(source: Source, path: Path) -> dict[str, Any]:
     return require_parity(parity, path).as_dict()
 
 
-FORMAT = Format(suffix=".pte", write=write, fixed_batch=True, verify=verify)
+FORMAT = Format(
+    suffix=".pte", write=write, libraries=("torch", "executorch"), fixed_batch=True, verify=verify
+)

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -86,7 +87,8 @@ def _export(source: Source, target: Path, name: str, how: Format, tolerance: flo
         else:
             measured = measure_parity(source.graph, open_run(path, info), info, tolerance=tolerance)
             parity = require_parity(measured, target).as_dict()
-        info = replace(info, parity=parity)
+        versions = {library: version(library) for library in how.libraries}
+        info = replace(info, parity=parity, versions=versions)
         description = write_info(path, info)
         for file in [path, *model_files(path), description]:
             if file.exists():  # a folder takes what is in it along

@@ -14,33 +14,16 @@ from torch.export import ExportedProgram
 
 from slowfast.deploy.export.info import (
     COSINES,
-    INFO_SUFFIX,
     LOGITS,
     OUTPUTS,
     PROBABILITIES,
     ExportError,
     ExportInfo,
-    build_export_info,
-    info_path,
-    read_info,
-    write_info,
 )
 from slowfast.models.base import ClipModel, Preds
 from slowfast.models.cosine import CosineModel
 from slowfast.models.staged import StagedModel
 from slowfast.utils.errors import UserError
-
-__all__ = [
-    "INFO_SUFFIX",
-    "OUTPUTS",
-    "ExportInfo",
-    "Graph",
-    "Source",
-    "build_export_info",
-    "info_path",
-    "read_info",
-    "write_info",
-]
 
 
 class Graph(nn.Module):

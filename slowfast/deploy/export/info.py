@@ -246,7 +246,8 @@ def write_info(path: Path, info: ExportInfo) -> Path:
     """Write the description of the exported model at ``path`` beside it, with its checksums."""
     target = info_path(path)
     info = replace(info, sha256=dict(checksums(path)))
-    target.write_text(json.dumps(asdict(info), indent=1) + "\n", encoding="utf-8")
+    rows = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in asdict(info).items()]
+    target.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")  # an entry per line
     return target
 
 

@@ -55,4 +55,4 @@ def write(source: Source, path: Path) -> Path:
     return path
 
 
-FORMAT = Format(suffix=".onnx", write=write)
+FORMAT = Format(suffix=".onnx", write=write, libraries=("torch", "onnx", "onnxscript"))

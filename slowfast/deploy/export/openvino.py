@@ -46,4 +46,4 @@ def write(source: Source, path: Path) -> Path:
         return convert(onnx.write(source, Path(folder) / "model.onnx"), path)
 
 
-FORMAT = Format(suffix=".xml", write=write)
+FORMAT = Format(suffix=".xml", write=write, libraries=("torch", "onnxscript", "openvino"))

@@ -20,6 +20,7 @@ class Format:
     Attributes:
         suffix: of the file.
         write: writes it, without its description.
+        libraries: what writes it; their versions go into the description.
         fixed_batch: the format cannot leave the number of clips open.
         verify: what can be checked of a file that is not run here, as ``Parity.as_dict``; raises
             :class:`~slowfast.deploy.export.info.ExportError` where something is wrong. ``None``:
@@ -28,6 +29,7 @@ class Format:
 
     suffix: str
     write: Callable[[Source, Path], Path]
+    libraries: tuple[str, ...] = ("torch",)
     fixed_batch: bool = False
     verify: Callable[[Source, Path], dict[str, Any]] | None = None
 

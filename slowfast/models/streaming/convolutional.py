@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from slowfast.models.base import ClipModel, Preds
 from slowfast.models.cosine import CosineModel
 from slowfast.models.layers.head import X3DHead
+from slowfast.models.layers.tracing import is_traced
 from slowfast.models.mobilenet3d import MobileNet3D
 from slowfast.models.mobilenetv3 import MobileNetV3
 from slowfast.models.staged import StagedModel
@@ -71,8 +73,11 @@ class ConvStream(StreamingModel):
         scale = model.scale if isinstance(model, CosineModel) else 1.0
         self.classify = Classify(model.classifiers, scale)
         self.requires_grad_(False).eval()
+        self.to(memory_format=torch.channels_last)  # X3D-S on one core: a step takes 3/4 the time
 
     def run(self, frame: Tensor, memory: Memory) -> Preds:
+        if not is_traced():
+            frame = frame.contiguous(memory_format=torch.channels_last)
         pooled = self.pool(self.trunk(frame, memory), memory)
         return self.classify(self.embed(pooled, memory))
 

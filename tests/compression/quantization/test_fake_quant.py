@@ -16,6 +16,7 @@ from slowfast.compression.quantization.fake_quant import (
 )
 from slowfast.compression.quantization.fallback import find_float_layers
 from slowfast.models.tiny import TinyNet
+from tests.compression.pruning import families
 from tests.compression.quantization.nets import Residual, clips, make_sensitive, settled
 
 
@@ -154,3 +155,28 @@ def test_layers_that_rounding_hurts_stay_in_float(model):
     found = find_float_layers(lambda: ranked, drop_of, max_drop=5.0)
     assert set(found.float_layers) == {"b", "c"}
     assert found.drop <= 5.0 < found.tried[0]["drop"]
+
+
+@pytest.mark.parametrize("name", list(families.NETWORKS))
+def test_every_family(name):
+    """Layers are found, rounding them changes little, and nothing of it stays."""
+    model, seen = families.build(name), families.clips(name)
+    exact = flat(model(seen))
+    sites = find_sites(model, [clip[:1] for clip in seen])
+    assert len(sites) >= 2
+    assert not {model.get_submodule(layer) for layer in sites} & set(model.classifiers.values())
+    fake = FakeQuantization(model, sites)
+    fake.calibrate([seen])
+    rounded = flat(model(seen))
+    assert 0 < (rounded - exact).norm() < 0.2 * exact.norm()
+    fake.remove()
+    assert torch.equal(flat(model(seen)), exact)
+
+
+def flat(preds):
+    with torch.no_grad():
+        return torch.cat(list(preds.values()), 1) if isinstance(preds, dict) else preds.detach()
+
+
+def test_how_many_families():
+    assert len(families.NETWORKS) >= 22

@@ -18,7 +18,7 @@ CFG = ["DATA.NUM_FRAMES", "4", "DATA.TEST_CROP_SIZE", "12", "DATA.TRAIN_CROP_SIZ
 def exported(model, folder, words=CFG):
     for library in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(library)
-    from slowfast.deploy.export.graph import build_export_info
+    from slowfast.deploy.export.info import build_export_info
     from slowfast.deploy.export.onnx import export_onnx
 
     return export_onnx(

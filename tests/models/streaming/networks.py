@@ -49,13 +49,13 @@ def slowfast(**options):
 
 def x3d(**options):
     return lambda: X3D(
-        **{"num_classes": 5, "depth_factor": 1.0, "num_frames": 4, "crop_size": SIZE} | options
+        **{"num_classes": 5, "depth_factor": 0.5, "num_frames": 4, "crop_size": SIZE} | options
     )
 
 
 CASES = {
-    # 1 + 4 (stem) + 11 blocks * 2 + window - 1
-    "X3D": Case(x3d(), 1 + 4 + 11 * 2 + 3, 2 + 11 + 3),
+    # 1 + 4 (stem) + 7 blocks * 2 + window - 1
+    "X3D": Case(x3d(), 1 + 4 + 7 * 2 + 3, 2 + 7 + 3),
     # C2D's only temporal layer is the pooling of two frames
     "C2D": Case(resnet("c2d"), 4, 3, period=2),
     "Slow": Case(resnet("slow", branch="basic"), 1 + 4 * 2 + 3, 4 + 3),

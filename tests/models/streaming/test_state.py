@@ -21,7 +21,7 @@ from tests.models.streaming.test_steps import CLOSE, run, stream_of
 EXACT = {"rtol": 0, "atol": 0}
 
 
-@pytest.mark.parametrize("name", ["X3D", "I3D", "SlowFast", "S3D", "X3D-LGD"])
+@pytest.mark.parametrize("name", ["X3D", "SlowFast-2", "X3D-LGD"])
 def test_cut_saved_and_resumed(name, tmp_path):
     stream, frames = stream_of(name), make_frames(13)
     expected, last = run(stream, frames)
@@ -87,11 +87,11 @@ def test_streams_out_of_step():
 
 
 def test_layers_behind_a_stride_rest_between_its_steps():
-    macs = [count_step_macs(stream_of("SlowFast"), step=step) for step in range(4)]
-    dense = count_step_macs(stream_of("SlowFast", dense=True))
-    assert dense == macs[0] > 5 * macs[1]
-    assert macs[1] == macs[2]
-    assert count_step_macs(stream_of("SlowFast")) == sum(macs) // 4
+    stream = stream_of("SlowFast-2")
+    macs = [count_step_macs(stream, step=step) for step in range(2)]
+    assert macs[0] > 5 * macs[1]
+    assert count_step_macs(stream) == sum(macs) // 2
+    assert count_step_macs(stream_of("SlowFast-2", dense=True)) == macs[0]
 
 
 # Costs

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""What docs/compression.md claims, from nothing: about 40 minutes on two CPU cores.
+
+    python scripts/compression_evidence.py --output_dir runs/evidence
+
+Writes the synthetic dataset, trains an X3D and a SlowFast on it, prunes, distils and quantises
+them by the ordinary tools, and writes the tables to evidence.md. Goes on where it stopped.
+--quick shrinks everything to see that it runs; the numbers then mean nothing.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from slowfast.reports.table import Table
+from slowfast.utils.errors import one_line_errors
+from slowfast.utils.logging import setup_logging
+from slowfast.utils.stages import Stage, run_stages
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = {"x3d": "X3D_T", "slowfast": "SLOWFAST_T"}
+STUDENT = "X3D_XT"
+METHODS = ("l1_structured", "taylor", "group_norm", "random")
+SEEDS = (1, 2, 3)
+FINETUNE, COMPARE = 8, 2  # epochs
+RUNTIME = "openvino"
+LATENCY_SHARE = 0.6
+QUICK = ["SOLVER.MAX_EPOCH", "1", "CPU_PROCESSES", "1", "BENCHMARK.STEPS", "5"]
+
+
+class Evidence:
+    """The stages, by what they show.
+
+    Args:
+        out: of all files.
+        quick: shrink everything.
+    """
+
+    def __init__(self, out: Path, quick: bool) -> None:
+        self.out, self.quick = out, quick
+        self.data = out / "data"
+        self.stages: list[Stage] = []
+
+    def add(self, name: str, tool: str, *words: object, output: str, needs: Iterable[str]) -> None:
+        """One command; ``output`` is a file in its folder."""
+        folder = self.out / name
+        command = [sys.executable, str(ROOT / "tools" / tool), *map(str, words)]
+        needs = list(needs)
+        self.stages.append(Stage(name, command, folder, [folder / output], needs))
+
+    def run(self) -> None:
+        """Everything added so far that is not up to date."""
+        run_stages(self.stages, self.out, chosen=[stage.name for stage in self.stages])
+
+    def config(self, name: str) -> Path:
+        """A YAML of the synthetic dataset."""
+        return ROOT / "configs" / "Synthetic" / f"{name}.yaml"
+
+    def overrides(self, name: str, *words: object) -> list[object]:
+        """What every run on the dataset is told."""
+        quick = QUICK if self.quick else []
+        return [*quick, "DATA.PATH_TO_DATA_DIR", self.data, "DATA.CACHE_DIR", self.out / "cache",
+                "TRAIN.KEEP_CHECKPOINTS", 1, *words, "OUTPUT_DIR", self.out / name]  # fmt: skip
+
+    def epochs(self, number: int) -> int:
+        return 1 if self.quick else number
+
+    def weights(self, name: str) -> Path:
+        return self.out / name / "checkpoints" / "best.pyth"
+
+    def read(self, name: str, file: str) -> dict:
+        return json.loads((self.out / name / file).read_text())
+
+    def train(self) -> None:
+        """The dataset and the networks that are compressed."""
+        clips = 96 if self.quick else 3000
+        self.add("data", "make_synthetic.py", "--output_dir", self.data, "--num_clips", clips,
+                 output="manifest.json", needs=[])  # fmt: skip
+        for name, config in CONFIGS.items():
+            self.add(name, "run_net.py", "--cfg", self.config(config), *self.overrides(name),
+                     output="checkpoints/best.pyth", needs=["data"])  # fmt: skip
+
+    def prune(self, name: str, network: str, seed: int, epochs: int, *words: object) -> None:
+        self.add(name, "prune.py", "--cfg", self.config(CONFIGS[network]), "--model_path",
+                 self.weights(network), "--finetune_epochs", self.epochs(epochs), *words,
+                 *self.overrides(name, "RNG_SEED", seed),
+                 output="prune.json", needs=[network])  # fmt: skip
+
+    def halve(self) -> None:
+        """Half of the MACs; then the methods against each other."""
+        for network in CONFIGS:
+            self.prune(f"prune_{network}", network, 1, FINETUNE, "--target_macs", 0.5, "--method",
+                       "group_norm", "--scope", "global", "--runtime", RUNTIME)  # fmt: skip
+        for method in METHODS:
+            for seed in SEEDS:
+                self.prune(f"compare_{method}_{seed}", "x3d", seed, COMPARE, "--target_macs", 0.5,
+                           "--method", method, "--scope", "local")  # fmt: skip
+
+    def latency(self) -> None:
+        """A measured target, once it is known what there is to halve."""
+        for network in CONFIGS:
+            before = self.read(f"prune_{network}", "prune.json")["rows"]["before"]
+            target = round(LATENCY_SHARE * before["latency"]["p50_ms"], 2)
+            self.prune(f"latency_{network}", network, 1, 1, "--target_latency_ms", target,
+                       "--method", "group_norm", "--runtime", RUNTIME)  # fmt: skip
+
+    def distil(self) -> None:
+        """The same student alone and with its teacher."""
+        for loss in ("alone", "kd", "dist"):
+            for seed in SEEDS:
+                name = f"student_{loss}_{seed}"
+                words = ["--alpha", 1] if loss == "alone" else ["--loss", loss]
+                self.add(name, "distill.py", "--student_cfg", self.config(STUDENT),
+                         "--teacher_model", self.weights("slowfast"), *words,
+                         *self.overrides(name, "RNG_SEED", seed),
+                         output="distill.json", needs=["slowfast"])  # fmt: skip
+
+    def quantise(self) -> None:
+        """int8 and bf16 files of the trained networks."""
+        for network, config in CONFIGS.items():
+            for backend, precision in (
+                ("onnxruntime", "int8"), ("openvino", "int8"), ("openvino", "bf16")
+            ):  # fmt: skip
+                name = f"{precision}_{backend}_{network}"
+                self.add(name, "quantize.py", "--cfg", self.config(config), "--model_path",
+                         self.weights(network), "--backend", backend, "--precision", precision,
+                         *self.overrides(name), output="quantize.json", needs=[network]
+                         )  # fmt: skip
+
+    def tables(self) -> str:
+        """All results as Markdown."""
+        parts = [self.halved(), self.compared(), self.targets(), self.students(), self.quantised()]
+        return "\n\n".join(table.markdown() for table in parts) + "\n"
+
+    def halved(self) -> Table:
+        columns = [
+            "network",
+            "state",
+            "params (M)",
+            "MACs (G)",
+            "p50 (ms)",
+            "top-1 (%)",
+            "agreement",
+        ]
+        rows = []
+        for network in CONFIGS:
+            for state, row in self.read(f"prune_{network}", "prune.json")["rows"].items():
+                rows.append([network, state, row["params_m"], row["macs_g"],
+                             row["latency"]["p50_ms"], row["accuracy"], row["agreement"]]
+                            )  # fmt: skip
+        return Table(columns, rows, f"Half of the MACs ({RUNTIME}, {FINETUNE} epochs)")
+
+    def compared(self) -> Table:
+        rows = []
+        for method in METHODS:
+            reports = [self.read(f"compare_{method}_{s}", "prune.json")["rows"] for s in SEEDS]
+            found = [[r[state]["accuracy"] for r in reports] for state in ("cut", "finetuned")]
+            rows.append([method, reports[0]["cut"]["macs_g"], *map(spread, found)])
+        columns = ["method", "MACs (G)", "cut, top-1 (%)", f"after {COMPARE} epochs"]
+        return Table(columns, rows, f"X3D at equal MACs, {len(SEEDS)} seeds")
+
+    def targets(self) -> Table:
+        rows = []
+        for network in CONFIGS:
+            report = self.read(f"latency_{network}", "prune.json")
+            target = report["goal"]["value"]
+            found = report["rows"]["finetuned"]["latency"]["p50_ms"]
+            before = report["rows"]["before"]["latency"]["p50_ms"]
+            rows.append([network, before, target, found, 100 * (found / target - 1)])
+        columns = ["network", "before (ms)", "target (ms)", "reached (ms)", "off by (%)"]
+        return Table(columns, rows, f"--target_latency_ms ({RUNTIME})")
+
+    def students(self) -> Table:
+        rows: list[list[object]] = []
+        for loss in ("alone", "kd", "dist"):
+            reports = [self.read(f"student_{loss}_{s}", "distill.json")["rows"] for s in SEEDS]
+            rows.append([loss, spread([r["student"]["accuracy"] for r in reports])])
+        rows.append(["teacher", f"{reports[0]['teacher']['accuracy']:.1f}"])
+        return Table(["student", "top-1 (%)"], rows, f"{STUDENT} by SlowFast, {len(SEEDS)} seeds")
+
+    def quantised(self) -> Table:
+        rows: list[list[object]] = []
+        columns: list[str] = []
+        for stage in self.stages:
+            if stage.command[1].endswith("quantize.py"):
+                report = self.read(stage.name, "quantize.json")
+                for name, row in report["rows"].items():
+                    columns = [key for key, value in row.items() if isinstance(value, int | float)]
+                    rows.append([stage.name, name, *(row[key] for key in columns)])
+        return Table(["run", "network", *columns], rows, "Quantised")
+
+
+def spread(values: list[float]) -> str:
+    """Mean and standard deviation."""
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/evidence"))
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args(argv)
+    setup_logging()
+    with one_line_errors():
+        evidence = Evidence(args.output_dir.resolve(), args.quick)
+        for part in ("train", "halve", "latency", "distil", "quantise"):
+            getattr(evidence, part)()
+            evidence.run()
+        path = args.output_dir / "evidence.md"
+        path.write_text(evidence.tables(), "utf-8")
+        logging.info("wrote %s", path)
+
+
+if __name__ == "__main__":
+    main()
