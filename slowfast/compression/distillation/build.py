@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from slowfast.checkpoint.io import read_checkpoint
 from slowfast.compression.distillation.losses import LOGIT_LOSSES, LOSSES
 from slowfast.compression.distillation.objective import (
@@ -20,6 +22,7 @@ from slowfast.datasets.batch import COMPANIONS, Batch
 from slowfast.engine.build import Placement, build_criterion, build_placed_model, place
 from slowfast.engine.weights import build_test_weights
 from slowfast.models.base import ClipModel
+from slowfast.models.profile import build_model_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -179,6 +182,23 @@ def build_distillation(
         warmup_epochs=node.WARMUP_EPOCHS,
         example=example,
     )
+
+
+def build_example(cfg: CfgNode, placement: Placement, companions: Sequence[CfgNode] = ()) -> Batch:
+    """A batch of one clip as the objective gets them, of noise.
+
+    Args:
+        cfg: of the student.
+        placement: of the run.
+        companions: configs of the teachers that see clips of their own.
+    """
+    generator = torch.Generator().manual_seed(0)
+    clips, *others = (
+        [torch.rand(shape, generator=generator).to(placement.device) for shape in shapes]
+        for shapes in map(build_model_inputs, (cfg, *companions))
+    )
+    number = torch.zeros(1, dtype=torch.long)
+    return Batch(clips, number, number, torch.zeros(1, 2), {COMPANIONS: others})
 
 
 class CompanionClips:

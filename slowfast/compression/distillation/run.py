@@ -19,6 +19,7 @@ from slowfast.compression.distillation.build import (
     TeacherSource,
     build_checks,
     build_distillation,
+    build_example,
     build_losses,
     build_teacher_cfg,
     build_teacher_model,
@@ -128,9 +129,7 @@ def train_student(config: CfgNode) -> None:
             lambda: ask(teachers, build_views(config, companions, placement), dataset_size),
         )
         teachers, companions = [stored_teacher(table)], []
-    example = None
-    if "attention" in build_losses(config):
-        example = next(build_views(config, companions, placement, videos=2))
+    example = build_example(config, placement, companions)
 
     def build_objective(cfg: CfgNode, model: ClipModel) -> Objective:
         return build_distillation(cfg, model, teachers, example)
@@ -138,26 +137,22 @@ def train_student(config: CfgNode) -> None:
     build_training(config, objective=build_objective, companions=companions).run()
 
 
-def build_views(
-    cfg: CfgNode, companions: list[CfgNode], placement: Placement, videos: int | None = None
-) -> Iterator[Batch]:
+def build_views(cfg: CfgNode, companions: list[CfgNode], placement: Placement) -> Iterator[Batch]:
     """This process's share of the training videos as the objective gets them, each once.
 
     Args:
         cfg: of the student.
         companions: configs of the teachers.
         placement: of the run.
-        videos: only so many, the same in every process.
     """
     dataset = build_dataset(cfg, "train", companions)
-    rank, world = (distributed.rank(), distributed.world_size()) if videos is None else (0, 1)
-    keys = [(0, index) for index in range(len(dataset))[:videos]][rank::world]
-    workers = count_workers(cfg.DATA_LOADER.NUM_WORKERS, world) if videos is None else 0
+    world = distributed.world_size()
+    keys = [(0, index) for index in range(distributed.rank(), len(dataset), world)]
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=[keys[i : i + ASK_BATCH] for i in range(0, len(keys), ASK_BATCH)],
         collate_fn=collate,
-        num_workers=workers,
+        num_workers=count_workers(cfg.DATA_LOADER.NUM_WORKERS, world),
         generator=torch.Generator(),
     )
     transform = build_batch_transform(cfg, True, placement.memory_format, companions)

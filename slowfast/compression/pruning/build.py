@@ -6,7 +6,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slowfast.compression.distillation.build import DISTILLABLE, build_distillation
+from slowfast.compression.distillation.build import (
+    DISTILLABLE,
+    build_distillation,
+    build_example,
+)
 from slowfast.compression.distillation.objective import Teacher
 from slowfast.compression.pruning.channels import Pruner, PruningError
 from slowfast.compression.pruning.importance import PRUNERS, Evidence
@@ -152,5 +156,6 @@ def build_finetuning(cfg: CfgNode, model: ClipModel) -> Objective:
     """
     if not cfg.PRUNING.DISTIL or cfg.MODEL.LOSS_FUNC not in DISTILLABLE or build_is_regression(cfg):
         return build_objective(cfg, model)
-    teacher = build_original(cfg, build_placement(cfg))
-    return build_distillation(cfg, model, [Teacher(teacher, lambda batch: batch.clips)])
+    placement = build_placement(cfg)
+    teacher = Teacher(build_original(cfg, placement), lambda batch: batch.clips)
+    return build_distillation(cfg, model, [teacher], build_example(cfg, placement))

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from slowfast.checkpoint import write_checkpoint
 from slowfast.config import diff_cfg, load_cfg
+from slowfast.engine.weights import load_model
 from slowfast.models import build_model
 from slowfast.models.layers.lgd import ContextPool
 from slowfast.models.layers.se import SqueezeExcite
@@ -286,3 +288,18 @@ def test_families_without_a_form_are_named():
 
     with pytest.raises(StreamingError, match=r"Other has no streaming form; X3D"):
         to_streaming(Other())
+
+
+def test_a_checkpoint_alone_becomes_a_stream(tmp_path):
+    """Trained in streaming form, saved, loaded and converted: nothing else has to be known."""
+    cfg = tiny_cfg("MODEL.STREAMING.ENABLE", "True", "MODEL.STREAMING.SQUEEZE", "frozen",
+                   "MODEL.STREAMING.PADDING", "causal")  # fmt: skip
+    model = build_model(cfg)
+    model.train()([torch.randn(2, 3, 4, SIZE, SIZE)])  # the means to freeze
+    path = write_checkpoint(tmp_path, epoch=0, model=model, cfg_yaml=cfg.dump())
+    loaded, loaded_cfg = load_model(path)
+    stream = build_streaming(loaded_cfg, loaded)
+    assert (stream.lookahead, stream.spec.window) == (0, 4)
+    frames = make_frames(4)
+    (*_, found), _ = run(stream, frames)
+    torch.testing.assert_close(found, whole(model.eval(), frames), **CLOSE)
