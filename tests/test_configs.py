@@ -19,7 +19,7 @@ COUNTS = {
     "EPIC-KITCHENS": 5,
     "Kinetics": 13,
     "MECCANO": 6,
-    "Synthetic": 9,
+    "Synthetic": 13,
 }  # raise with every YAML: a glob that finds too little stays green
 
 

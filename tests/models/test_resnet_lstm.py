@@ -372,3 +372,14 @@ def test_only_a_causal_model_streams():
         tiny(pool="last")
     with pytest.raises(ValueError, match=r"LSTM.POOL is 'max'"):
         tiny(pool="max")
+
+
+def test_a_grid_says_where_things_are():
+    """Each cell of the grid is the mean over its part of the last map."""
+    backbone, maps = ImageResNet(18, 8, grid=2), torch.randn(3, 64, 4, 6)
+    assert backbone.num_features == 4 * 64
+    cells = backbone.pool(maps).view(3, 64, 2, 2)
+    torch.testing.assert_close(cells[:, :, 0, 1], maps[:, :, :2, 3:].mean(dim=(2, 3)))
+    torch.testing.assert_close(cells.mean(dim=(2, 3)), ImageResNet(18, 8).pool(maps))
+    model = ResNetLSTM(num_classes=4, depth=18, width=8, grid=2, hidden_size=8).eval()
+    assert model([torch.randn(1, 3, 2, 64, 64)]).shape == (1, 4)

@@ -157,7 +157,11 @@ def preprocess(path: Path) -> Any:
     inference = require("onnxruntime.quantization.shape_inference", extra="deploy")
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
-        inference.quant_pre_process(str(path), str(prepared))
+        try:
+            inference.quant_pre_process(str(path), str(prepared))
+        except Exception as error:  # its inference of shapes with free sizes fails in many ways
+            logger.info("%s: shapes are inferred without free sizes: %s", path, error)
+            inference.quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
         return onnx.load(str(prepared))
 
 

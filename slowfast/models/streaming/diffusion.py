@@ -19,7 +19,7 @@ class StreamContext(Stream):
     def __init__(self, pool: ContextPool, name: str, timing: Timing) -> None:
         super().__init__(timing)
         parts = [(f"{name}.score", pool.score), (f"{name}.score_bn", pool.score_bn)]
-        self.score = Chain(iter(parts), timing)
+        self.score = Chain(parts, timing)
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         weights = self.score(x, memory).flatten(2).softmax(dim=-1)  # (B, 1, H * W)

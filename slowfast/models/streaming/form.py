@@ -28,6 +28,7 @@ from slowfast.models.layers.streaming_se import (
 )
 from slowfast.models.layers.time_padding import KINDS, set_time_padding
 from slowfast.models.staged import StagedModel
+from slowfast.models.streaming.convolutional import build_trunk
 from slowfast.models.streaming.stream import StreamingError
 
 PADDINGS = ("zeros", "replicate", "causal", "valid")
@@ -147,8 +148,6 @@ class Trim:
 
 def trim_padded(model: ClipModel) -> None:
     """Let the head see only values that depend on no padding, in place."""
-    from slowfast.models.streaming.convolutional import build_trunk
-
     timings = build_trunk(model)[0].timings
     period = max(timing.rate for timing in timings)
     # The pathways go on being about the same frames: whole periods.

@@ -104,5 +104,5 @@ class Beginning(Memory):
 
     def _window(self, name: str, x: Tensor | None, length: int) -> Tensor:
         assert x is not None  # every layer runs
-        rows = x.unsqueeze(1).expand(-1, length, *x.shape[1:]).clone()
+        rows = x.unsqueeze(1).expand(-1, length, *x.shape[1:])
         return rows if self.still else torch.zeros_like(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -209,8 +208,3 @@ def split_state(state: State, sizes: int | list[int] = 1) -> list[State]:
     parts = {name: torch.split(tensor, sizes) for name, tensor in state.items()}
     count = len(next(iter(parts.values())))
     return [{name: tensors[i] for name, tensors in parts.items()} for i in range(count)]
-
-
-def is_endless(receptive_field: float) -> bool:
-    """Whether predictions depend on all frames since the beginning."""
-    return math.isinf(receptive_field)

@@ -38,9 +38,9 @@ class Gate(Stream):
                     f"{name} has no means to freeze yet: run "
                     "slowfast.models.streaming.calibrate(model, clips) on training clips first"
                 )
-            with torch.no_grad():  # a constant gate
-                gate = self.excite(layer.squeezed.clone().view(1, -1, 1, 1), Memory({}))
-            self.frozen = gate
+            with torch.no_grad():
+                self.frozen = self.excite(layer.squeezed.clone().view(1, -1, 1, 1), Memory({}))
+            self.excite = Chain([], Timing())  # the gate is a constant
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         if self.frozen is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -98,7 +97,7 @@ class Chain(Stream):
         timing: of the input.
     """
 
-    def __init__(self, parts: Iterator[Named] | list[Named], timing: Timing) -> None:
+    def __init__(self, parts: Iterable[Named], timing: Timing) -> None:
         links: list[Stream] = []
         for name, module in parts:
             for part_name, part in flatten(module, name):
@@ -147,9 +146,7 @@ REASONS = {"NonLocal": ": it compares all frames of a clip. Train without NONLOC
 
 def flatten(module: nn.Module, name: str) -> Iterator[Named]:
     """The layers of a chain of chains; those without effect are left out."""
-    if _find(module, dict.fromkeys(SKIPPED)) is not None or isinstance(
-        module, nn.modules.dropout._DropoutNd
-    ):
+    if _find(module, SKIPPED) is not None or isinstance(module, nn.modules.dropout._DropoutNd):
         return
     attributes = _find(module, CHAINS)
     if attributes is not None:
@@ -162,11 +159,8 @@ def flatten(module: nn.Module, name: str) -> Iterator[Named]:
         yield name, module
 
 
-def _find(module: nn.Module, table: Any) -> str | None:
+def _find(module: nn.Module, table: Collection[str] | Registry[Any]) -> str | None:
     """Entry of the nearest base class of ``module`` that ``table`` has."""
+    known = set(table)
     names = (f"{kind.__module__}:{kind.__qualname__}" for kind in type(module).__mro__)
-    return next(filter(partial(_in, set(table)), names), None)
-
-
-def _in(names: set[str], name: str) -> bool:
-    return name in names
+    return next((name for name in names if name in known), None)

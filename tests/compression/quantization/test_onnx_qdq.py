@@ -169,3 +169,22 @@ def test_another_networks_file(residual, tmp_path):
     path = exported(residual[0], tmp_path)
     with pytest.raises(QuantizationError, match="none of the network's layers were found"):
         OnnxQuantizer(path, {"s1.other": Site()}, {})
+
+
+@pytest.mark.slow
+def test_where_the_runtimes_shape_inference_fails(residual, tmp_path, monkeypatch):
+    """It does in networks with hard swish; the file is quantised all the same."""
+    inference = pytest.importorskip("onnxruntime.quantization.shape_inference")
+    whole = inference.quant_pre_process
+
+    def fails(*paths, skip_symbolic_shape=False):
+        if not skip_symbolic_shape:
+            raise TypeError("object of type 'NoneType' has no len()")
+        whole(*paths, skip_symbolic_shape=True)
+
+    monkeypatch.setattr(inference, "quant_pre_process", fails)
+    model, fake, quantizer = residual
+    again = OnnxQuantizer(exported(model, tmp_path), fake.sites, fake.ranges)
+    paths = [q.write(tmp_path / f"{i}.onnx") for i, q in enumerate((quantizer, again))]
+    first, second = (run_file(path, clips()) for path in paths)
+    assert torch.equal(first, second)

@@ -296,7 +296,7 @@ def test_a_checkpoint_alone_becomes_a_stream(tmp_path):
                    "MODEL.STREAMING.PADDING", "causal")  # fmt: skip
     model = build_model(cfg)
     model.train()([torch.randn(2, 3, 4, SIZE, SIZE)])  # the means to freeze
-    path = write_checkpoint(tmp_path, epoch=0, model=model, cfg_yaml=cfg.dump())
+    path = write_checkpoint(tmp_path, epoch=0, model=model, optimizer=None, cfg_yaml=cfg.dump())
     loaded, loaded_cfg = load_model(path)
     stream = build_streaming(loaded_cfg, loaded)
     assert (stream.lookahead, stream.spec.window) == (0, 4)
