@@ -15,56 +15,40 @@ Overrides (KEY VALUE) are of the student. Every option is a key of the node DIST
 import argparse
 from functools import partial
 
-from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
+from slowfast.config import KeyOption, add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.threads import limit_spinning
 
-KEYS = {
-    "teacher_model": "DISTILLATION.TEACHER_CHECKPOINTS",
-    "teacher_cfg": "DISTILLATION.TEACHER_CFG_FILES",
-    "student_model": "TRAIN.CHECKPOINT_FILE_PATH", "loss": "DISTILLATION.LOSSES",
-    "alpha": "DISTILLATION.ALPHA", "temperature": "DISTILLATION.TEMPERATURE",
-    "warmup_epochs": "DISTILLATION.WARMUP_EPOCHS",
-}  # fmt: skip
+CACHED = {"DISTILLATION.CACHE_TEACHER": True, "DATA.FIXED_VIEWS": True}
 
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = found.add_argument
+    add, key = found.add_argument, partial(found.add_argument, action=KeyOption)
     add("--student_cfg", nargs="+", default=[], metavar="YAML", help="the same as --cfg")
-    add("--student_model", help="weights to start from, pruned or not (default: fresh ones)")
-    add("--teacher_model", nargs="+", help="checkpoints; the logits of several are averaged")
-    add("--teacher_cfg", nargs="+", metavar="YAML",
-        help="of each teacher (default: the config in its checkpoint)")  # fmt: skip
-    add("--loss", nargs="+", metavar="NAME[=WEIGHT]",
-        help="dist (default), kd, kd_zscore, dkd, feature, attention")  # fmt: skip
-    add("--alpha", type=float, help="weight of the labels' loss; 1 - alpha weighs the teacher's")
-    add("--temperature", type=float, help="that logits are divided by")
-    add("--warmup_epochs", type=float, help="in which the teacher's weight rises from 0")
-    add("--cache_teacher", action="store_true", help="ask the teachers once: fixed views")
+    key("--student_model", key="TRAIN.CHECKPOINT_FILE_PATH",
+        help="weights to start from, pruned or not (default: fresh ones)")  # fmt: skip
+    key("--teacher_model", nargs="+", key="DISTILLATION.TEACHER_CHECKPOINTS")
+    key("--teacher_cfg", nargs="+", metavar="YAML", key="DISTILLATION.TEACHER_CFG_FILES")
+    key("--loss", nargs="+", metavar="NAME[=WEIGHT]", key="DISTILLATION.LOSSES")
+    key("--alpha", key="DISTILLATION.ALPHA")
+    key("--temperature", key="DISTILLATION.TEMPERATURE")
+    key("--warmup_epochs", key="DISTILLATION.WARMUP_EPOCHS")
+    key("--cache_teacher", nargs=0, pairs=lambda _: CACHED,
+        help="ask the teachers once; every epoch shows the same views")  # fmt: skip
     add("--runtime", default="eager", help="what times a clip: eager, onnxruntime or openvino")
     add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
 
 
-def overrides(args: argparse.Namespace) -> list[str]:
-    """The options that were given, as ``KEY VALUE`` pairs."""
-    given = {key: getattr(args, option) for option, key in KEYS.items()}
-    if args.cache_teacher:
-        given |= {"DISTILLATION.CACHE_TEACHER": True, "DATA.FIXED_VIEWS": True}
-    pairs = [(key, str(value)) for key, value in given.items() if value is not None]
-    return [word for pair in pairs for word in pair]
-
-
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv, parser())
     with one_line_errors(traceback=args.traceback):
         args.cfg = [*args.student_cfg, *args.cfg]
-        args.opts += overrides(args)
         cfg = load_cfg_from_args(args)
         limit_spinning()
         setup_logging(cfg.OUTPUT_DIR)

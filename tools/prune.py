@@ -13,73 +13,65 @@ Every option is a key of the node PRUNING (python -m slowfast.config PRUNING).
 """
 
 import argparse
+from functools import partial
 
-from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
+from slowfast.config import (
+    KeyOption,
+    add_cfg_arguments,
+    all_keys,
+    load_cfg_from_args,
+    parse_args,
+)
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.threads import limit_spinning
 
 KEYS = {
-    "model_path": "CHECKPOINT_FILE_PATH", "method": "PRUNING_METHOD",
+    "model_path": "CHECKPOINT_FILE_PATH", "method": "PRUNING_METHOD", "runtime": "RUNTIME",
+    "round_to": "ROUND_TO", "iterative_steps": "ITERATIVE_STEPS", "step_epochs": "STEP_EPOCHS",
+    "sparse_epochs": "SPARSE_EPOCHS", "eval_split": "EVAL_SPLIT",
+}  # fmt: skip
+GOALS = {
     "prune_ratio": "PRUNING_RATE", "target_macs": "TARGET_MACS",
     "target_params": "TARGET_PARAMS", "target_latency_ms": "TARGET_LATENCY_MS",
-    "runtime": "RUNTIME", "round_to": "ROUND_TO", "protect": "PROTECT",
-    "iterative_steps": "ITERATIVE_STEPS", "step_epochs": "STEP_EPOCHS",
-    "sparse_epochs": "SPARSE_EPOCHS", "finetune_epochs": "PRUNING_MAX_EPOCH",
-    "eval_split": "EVAL_SPLIT",
 }  # fmt: skip
+SCOPES = ("local", "global", "isomorphic")
 
-GOALS = ("PRUNING_RATE", "TARGET_MACS", "TARGET_PARAMS", "TARGET_LATENCY_MS")
+
+def goal(name: str, value: str) -> dict[str, str]:
+    """One goal in place of all that a YAML may set."""
+    targets = {f"PRUNING.{key}": "0.0" for key in GOALS.values() if key.startswith("TARGET")}
+    return targets | {f"PRUNING.{name}": value}
 
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = found.add_argument
-    add("--model_path", help="checkpoint of the trained network, pruned before or not")
-    add("--method", help="l1_structured, l2_structured, fpgm, bn_scale, group_norm, taylor, "
-        "hessian or random")  # fmt: skip
-    add("--scope", choices=("local", "global", "isomorphic"), help="what is ranked together")
-    goal = found.add_mutually_exclusive_group()
-    add_goal = goal.add_argument
-    add_goal("--prune_ratio", type=float, help="share of the channels to remove")
-    add_goal("--target_macs", type=float, help="share of the MACs to keep")
-    add_goal("--target_params", type=float, help="share of the parameters to keep")
-    add_goal("--target_latency_ms", type=float, help="measured time of a clip to reach")
-    add("--runtime", help="what times a clip: eager, onnxruntime or openvino")
-    add("--round_to", type=int, help="leave multiples of so many channels")
-    add("--protect", nargs="+", metavar="LAYER", help="leave these layers (patterns) their width")
-    add("--prune_stems", action="store_true", help="stems and first temporal convolutions too")
-    add("--iterative_steps", type=int, help="cuts on the way")
-    add("--step_epochs", type=int, help="epochs of training between them")
-    add("--sparse_epochs", type=int, help="epochs of sparse training before")
-    add("--finetune_epochs", type=int, help="epochs of training after")
-    add("--eval_split", choices=("val", "test"), help="that accuracies are of")
-    add("--traceback", action="store_true", help="show errors in full")
+    add = partial(found.add_argument, action=KeyOption)
+    goals = found.add_mutually_exclusive_group()
+    for option, key in GOALS.items():
+        text = all_keys()[f"PRUNING.{key}"].doc.rstrip(".")
+        goals.add_argument(f"--{option}", action=KeyOption, help=text, pairs=partial(goal, key))
+    for option, key in KEYS.items():
+        add(f"--{option}", key=f"PRUNING.{key}")
+    add("--protect", nargs="+", metavar="LAYER", key="PRUNING.PROTECT")
+    add("--prune_stems", nargs=0, pairs=lambda _: {"PRUNING.PROTECT_STEMS": False},
+        help="stems and first temporal convolutions too")  # fmt: skip
+    add("--scope", choices=SCOPES, help="what is ranked together", pairs=lambda scope: {
+        "PRUNING.GLOBAL": scope == "global", "PRUNING.ISOMORPHIC": scope == "isomorphic",
+    })  # fmt: skip
+    add("--finetune_epochs", type=int, help="epochs of training after", pairs=lambda epochs: {
+        "PRUNING.PRUNING_MAX_EPOCH": epochs, "PRUNING.FINE_TUNING_AFTER_PRUNING": epochs > 0,
+    })  # fmt: skip
+    found.add_argument("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
-
-
-def overrides(args: argparse.Namespace) -> list[str]:
-    """The options that were given, as ``KEY VALUE`` pairs."""
-    given = {key: getattr(args, option) for option, key in KEYS.items()}
-    if any(given[key] for key in GOALS):  # in place of what the YAML may set
-        given |= {key: given[key] or 0.0 for key in GOALS if key.startswith("TARGET")}
-    if args.scope:
-        given |= {"GLOBAL": args.scope == "global", "ISOMORPHIC": args.scope == "isomorphic"}
-    if args.prune_stems:
-        given["PROTECT_STEMS"] = False
-    if args.finetune_epochs is not None:
-        given["FINE_TUNING_AFTER_PRUNING"] = args.finetune_epochs > 0
-    pairs = [(f"PRUNING.{key}", str(value)) for key, value in given.items() if value is not None]
-    return [word for pair in pairs for word in pair]
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv, parser())
     with one_line_errors(traceback=args.traceback):
-        args.opts += overrides(args)
         cfg = load_cfg_from_args(args)
         limit_spinning()
         setup_logging(cfg.OUTPUT_DIR)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from yacs.config import CfgNode
 
 from slowfast.config.load import load_cfg
+from slowfast.config.tree import all_keys
 
 INIT_METHOD = "tcp://localhost:9999"
+_KEY_OPTS = "key_opts"
 _NUMBER = re.compile(r"-(\d|\.\d|inf)", re.IGNORECASE)
 _KEY = re.compile(r"[A-Z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 
@@ -47,6 +50,48 @@ def add_cfg_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class KeyOption(argparse.Action):
+    """An option of a tool that sets config keys, over all other overrides.
+
+    ``add("--alpha", action=KeyOption, key="DISTILLATION.ALPHA")``: the value is checked and
+    documented where the key is. Needs :func:`parse_args`.
+
+    Args:
+        option_strings, dest, nargs, help: see :mod:`argparse`.
+        key: that gets the value; with several values (``nargs``) the list of them.
+        pairs: instead of ``key``: value -> ``{key: its value}``.
+        others: of argparse.
+    """
+
+    def __init__(
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        *,
+        key: str = "",
+        pairs: Callable[[Any], Mapping[str, object]] | None = None,
+        help: str | None = None,  # argparse's name
+        **others: Any,
+    ) -> None:
+        self.pairs = pairs or (lambda value: {key: value})
+        declared = all_keys()[key] if key else None
+        if declared and declared.options:
+            others.setdefault("metavar", "{" + ",".join(map(str, declared.options)) + "}")
+        text = help or (declared.doc.rstrip(".").replace("%", "%%") if declared else None)
+        super().__init__(option_strings, dest, help=text, **others)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        words = [str(word) for pair in self.pairs(values).items() for word in pair]
+        setattr(namespace, _KEY_OPTS, [*getattr(namespace, _KEY_OPTS, []), *words])
+
+
 def parse_args(
     argv: Sequence[str] | None = None, parser: argparse.ArgumentParser | None = None
 ) -> argparse.Namespace:
@@ -67,7 +112,7 @@ def parse_args(
     words.split(list(sys.argv[1:] if argv is None else argv))
     args = parser.parse_args(words.rest)
     args.cfg = words.files
-    args.opts = words.opts
+    args.opts = [*words.opts, *getattr(args, _KEY_OPTS, [])]
     return args
 
 

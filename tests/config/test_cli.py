@@ -1,12 +1,20 @@
 """Config files, options and KEY VALUE pairs in any order."""
 
 import argparse
+import functools
 import subprocess
 import sys
 
 import pytest
 
-from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
+from slowfast.config import (
+    ConfigError,
+    KeyOption,
+    add_cfg_arguments,
+    get_cfg,
+    load_cfg_from_args,
+    parse_args,
+)
 
 
 def tool_parser() -> argparse.ArgumentParser:
@@ -106,3 +114,24 @@ def test_import_is_light():
         "sys.exit(str(heavy) if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def key_options(line):
+    parser = argparse.ArgumentParser()
+    key = functools.partial(parser.add_argument, action=KeyOption)
+    key("--alpha", key="DISTILLATION.ALPHA")
+    key("--loss", nargs="+", key="DISTILLATION.LOSSES")
+    key("--quiet", nargs=0, help="no bar", pairs=lambda _: {"PROGRESS": "none"})
+    add_cfg_arguments(parser)
+    assert "alpha: weight of the label loss" in parser.format_help()
+    return load_cfg_from_args(parse_args(line.split(), parser))
+
+
+def test_options_that_set_keys():
+    cfg = key_options("--loss dist kd=0.5 --quiet DISTILLATION.ALPHA 0.9 --alpha 0.25")
+    assert cfg.DISTILLATION.LOSSES == ["dist", "kd=0.5"]
+    assert cfg.DISTILLATION.ALPHA == 0.25  # options win
+    assert cfg.PROGRESS == "none"
+    assert key_options("").DISTILLATION.ALPHA == get_cfg().DISTILLATION.ALPHA
+    with pytest.raises(ConfigError, match=r"DISTILLATION\.ALPHA"):
+        key_options("--alpha much")

@@ -53,19 +53,19 @@ def constants(path):
 
 @pytest.fixture(scope="module")
 def residual(tmp_path_factory):
-    """The network, what is rounded, and the quantiser of its file."""
+    """The network, what is rounded, the quantiser of its file, and that file."""
     torch.manual_seed(0)
     model = settled(Residual())
     path = exported(model, tmp_path_factory.mktemp("residual"))
     fake = FakeQuantization(model, find_sites(model, clips(1)))
     ranges = fake.calibrate([clips()])
-    return model, fake, OnnxQuantizer(path, fake.sites, ranges)
+    return model, fake, OnnxQuantizer(path, fake.sites, ranges), path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", [(), ("b",), ("a", "c"), ("a", "b", "c", "d")], ids=str)
 def test_it_computes_what_rounding_in_torch_does(residual, tmp_path, kept):
-    model, fake, quantizer = residual
+    model, fake, quantizer, _ = residual
     assert quantizer.layers == ["a", "b", "c", "d"]
     path = quantizer.write(tmp_path / "int8.onnx", kept)
     fake.use(())
@@ -84,7 +84,7 @@ def test_it_computes_what_rounding_in_torch_does(residual, tmp_path, kept):
 @pytest.mark.slow
 def test_scales_are_those_of_the_closed_form(residual, tmp_path):
     """With the batch norm folded in: largest magnitude of each output channel over 127."""
-    model, fake, quantizer = residual
+    model, fake, quantizer, _ = residual
     found = constants(quantizer.write(tmp_path / "int8.onnx", ["d"]))
     with torch.no_grad():
         norm = model.a_bn
@@ -165,8 +165,8 @@ def test_weights_are_named_after_layers():
 
 
 @pytest.mark.slow
-def test_another_networks_file(residual, tmp_path):
-    path = exported(residual[0], tmp_path)
+def test_another_networks_file(residual):
+    path = residual[-1]
     with pytest.raises(QuantizationError, match="none of the network's layers were found"):
         OnnxQuantizer(path, {"s1.other": Site()}, {})
 
@@ -183,8 +183,8 @@ def test_where_the_runtimes_shape_inference_fails(residual, tmp_path, monkeypatc
         whole(*paths, skip_symbolic_shape=True)
 
     monkeypatch.setattr(inference, "quant_pre_process", fails)
-    model, fake, quantizer = residual
-    again = OnnxQuantizer(exported(model, tmp_path), fake.sites, fake.ranges)
+    _, fake, quantizer, path = residual
+    again = OnnxQuantizer(path, fake.sites, fake.ranges)
     paths = [q.write(tmp_path / f"{i}.onnx") for i, q in enumerate((quantizer, again))]
     first, second = (run_file(path, clips()) for path in paths)
     assert torch.equal(first, second)
