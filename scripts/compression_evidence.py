@@ -184,14 +184,18 @@ class Evidence:
 
     def quantised(self) -> Table:
         rows: list[list[object]] = []
-        columns: list[str] = []
         for stage in self.stages:
             if stage.command[1].endswith("quantize.py"):
                 report = self.read(stage.name, "quantize.json")
                 for name, row in report["rows"].items():
-                    columns = [key for key, value in row.items() if isinstance(value, int | float)]
-                    rows.append([stage.name, name, *(row[key] for key in columns)])
-        return Table(["run", "network", *columns], rows, "Quantised")
+                    said = report["faster"] if name == report["result"] else None
+                    rows.append([stage.name.rsplit("_", 1)[1], report["backend"], name,
+                                 row["size_mib"], row["latency"]["p50_ms"], row["accuracy"],
+                                 row["agreement"], {True: "yes", False: "no"}.get(said)]
+                                )  # fmt: skip
+        columns = ["network", "runtime", "precision", "size (MiB)", "p50 (ms)", "top-1 (%)",
+                   "agreement (%)", "faster"]  # fmt: skip
+        return Table(columns, rows, "Quantised")
 
 
 def spread(values: list[float]) -> str:

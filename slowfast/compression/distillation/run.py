@@ -27,8 +27,7 @@ from slowfast.compression.distillation.build import (
 )
 from slowfast.compression.distillation.cached import ask, keep, stored_teacher
 from slowfast.compression.distillation.objective import DistillationError, Teacher
-from slowfast.compression.pruning.bench import Latency
-from slowfast.compression.pruning.report import Row, accuracy, agreement, cost_row
+from slowfast.compression.report import Latency, Row, accuracy, agreement, cost_row
 from slowfast.datasets.base import Failure
 from slowfast.datasets.batch import Batch
 from slowfast.datasets.build import build_dataset, count_workers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from slowfast.compression.pruning.importance import ESTIMATE_LOSS, Evidence
+from slowfast.compression.report import Latency
 from slowfast.datasets.batch import Batch
 from slowfast.datasets.build import build_loader
 from slowfast.datasets.loader import Loader
@@ -25,9 +26,6 @@ from slowfast.models.profile import build_model_inputs, count_macs
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
-
-Latency = Callable[[Mapping[str, ClipModel]], dict[str, dict[str, float]]]
-"""Models by name -> ``p50_ms``, ``p90_ms`` ... of each, timed by turns."""
 
 
 @dataclass

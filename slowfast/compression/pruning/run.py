@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from slowfast.checkpoint.io import best_path, last_checkpoint, write_checkpoint
-from slowfast.compression.pruning.bench import Bench, Latency, build_bench, build_evidence
+from slowfast.compression.pruning.bench import Bench, build_bench, build_evidence
 from slowfast.compression.pruning.build import (
     build_checks,
     build_finetune_epochs,
@@ -23,8 +23,8 @@ from slowfast.compression.pruning.build import (
     build_stage_config,
 )
 from slowfast.compression.pruning.channels import Pruner, PruningError
-from slowfast.compression.pruning.report import Row, accuracy, agreement, cost_row
 from slowfast.compression.pruning.steps import SPARSE, Steps
+from slowfast.compression.report import Latency, Row, accuracy, agreement, cost_row
 from slowfast.engine.build import build_placement, place
 from slowfast.engine.predictions import Predictions
 from slowfast.engine.run import build_training

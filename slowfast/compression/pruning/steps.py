@@ -11,7 +11,7 @@ from typing import Any
 from slowfast.compression.pruning.bench import Bench
 from slowfast.compression.pruning.budget import LatencySearch, search_ratio
 from slowfast.compression.pruning.channels import Pruner
-from slowfast.compression.pruning.report import Row, accuracy, cost_row
+from slowfast.compression.report import Row, accuracy, cost_row
 from slowfast.models.base import ClipModel
 from slowfast.models.profile import count_parameters
 

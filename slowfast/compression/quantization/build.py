@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from slowfast.compression.distillation.build import build_distillation
+from slowfast.compression.distillation.build import build_distillation, build_example
 from slowfast.compression.distillation.objective import Teacher
 from slowfast.compression.quantization.errors import QuantizationError
 from slowfast.engine.build import (
@@ -102,5 +102,6 @@ def build_teaching(cfg: CfgNode, model: ClipModel) -> Objective:
     """The labels, and with them the float network, where the loss is a cross entropy."""
     if cfg.MODEL.LOSS_FUNC not in DISTILLABLE:
         return build_objective(cfg, model)
-    teacher = build_original(cfg, build_placement(cfg))
-    return build_distillation(cfg, model, [Teacher(teacher, lambda batch: batch.clips)])
+    placement = build_placement(cfg)
+    teacher = Teacher(build_original(cfg, placement), lambda batch: batch.clips)
+    return build_distillation(cfg, model, [teacher], build_example(cfg, placement))

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slowfast.compression.pruning.report import cost_row
 from slowfast.compression.quantization.build import (
     CPU,
     build_checks,
@@ -19,6 +18,7 @@ from slowfast.compression.quantization.calibration import build_calibration
 from slowfast.compression.quantization.errors import QuantizationError
 from slowfast.compression.quantization.steps import BF16, Evaluate, Files, Quantization
 from slowfast.compression.quantization.training import build_trained_file
+from slowfast.compression.report import cost_row
 from slowfast.engine.build import Evaluation, build_evaluation
 from slowfast.engine.predictions import Predictions
 from slowfast.models.base import ClipModel

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from slowfast.compression.pruning.report import accuracy, agreement
 from slowfast.compression.quantization.calibration import Calibration
 from slowfast.compression.quantization.errors import QuantizationError
 from slowfast.compression.quantization.fake_quant import (
@@ -22,6 +21,7 @@ from slowfast.compression.quantization.fallback import Fallback, find_float_laye
 from slowfast.compression.quantization.onnx_qdq import OnnxQuantizer
 from slowfast.compression.quantization.openvino_ptq import OpenVinoQuantizer
 from slowfast.compression.quantization.report import Row, accuracy_sentences, timing_row, verdict
+from slowfast.compression.report import accuracy, agreement
 from slowfast.engine.predictions import Predictions
 from slowfast.engine.weights import load_model
 from slowfast.models.base import ClipModel

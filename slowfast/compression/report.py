@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from torch import nn
 
 from slowfast.engine.predictions import Predictions
+from slowfast.models.base import ClipModel
 from slowfast.models.profile import count_parameters
 
 Row = dict[str, Any]
+Latency = Callable[[Mapping[str, ClipModel]], dict[str, dict[str, float]]]
+"""Models by name -> ``p50_ms``, ``p90_ms`` ... of each, timed by turns."""
+
 MIB = 2**20
 
 
