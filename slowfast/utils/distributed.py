@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -249,6 +250,10 @@ def process_group(
     )
     try:
         yield
+        # Nobody leaves while another still talks to it, and nothing that is only garbage, such as
+        # a trainer and its hooks, keeps the group's threads until the interpreter has gone.
+        gc.collect()
+        barrier()
     finally:
         dist.destroy_process_group()
 
