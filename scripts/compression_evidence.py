@@ -23,6 +23,7 @@ from slowfast.utils.stages import Stage, run_stages
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {"x3d": "X3D_T", "slowfast": "SLOWFAST_T"}
+STEMS = {"x3d": [], "slowfast": ["--prune_stems"]}  # half of the MACs of the latter are its stems
 STUDENT = "X3D_XT"
 METHODS = ("l1_structured", "taylor", "group_norm", "random")
 SEEDS = (1, 2, 3)
@@ -87,6 +88,7 @@ class Evidence:
     def prune(self, name: str, network: str, seed: int, epochs: int, *words: object) -> None:
         self.add(name, "prune.py", "--cfg", self.config(CONFIGS[network]), "--model_path",
                  self.weights(network), "--finetune_epochs", self.epochs(epochs), *words,
+                 *STEMS[network],
                  *self.overrides(name, "RNG_SEED", seed),
                  output="prune.json", needs=[network])  # fmt: skip
 
