@@ -76,7 +76,7 @@ def build_dataset(cfg: CfgNode, split: str, companions: Sequence[CfgNode] = ()) 
         transform=(
             build_train_transform(cfg) if split == "train" else build_eval_transform(cfg, split)
         ),
-        reader=DummyReader if cfg.DATA.DUMMY_LOAD else build_cached(cfg, reader),
+        reader=DummyReader if cfg.DATA.DUMMY_LOAD else build_cached(cfg, reader, companions),
         num_crops=cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1,
         seed=cfg.RNG_SEED,
         class_names=family.class_names,

@@ -9,10 +9,11 @@ from slowfast.config import load_cfg
 from slowfast.datasets.augment.color import ColorJitter
 from slowfast.datasets.augment.erasing import RandomErasing
 from slowfast.datasets.augment.rotation import Rotation
-from slowfast.datasets.base import ClipRecord, VideoDataset
+from slowfast.datasets.base import ClipRecord, VideoDataset, open_record
 from slowfast.datasets.batch import COMPANIONS, Batch
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.companion import Companion, build_companion
+from slowfast.datasets.decode.cache import build_cached
 from slowfast.datasets.loader import Loader
 from slowfast.datasets.mixup import MixUp
 from slowfast.datasets.pathways import BatchTransform
@@ -186,3 +187,12 @@ def test_distorted_pictures_are_refused():
     wide = config("DATA.RESIZE", "[32, 64]")
     with pytest.raises(ValueError, match=r"sees 224x224 pixels, the other 32x64.*DATA\.RESIZE"):
         build_companion(config(), wide)
+
+
+def test_kept_frames_are_large_enough_for_all(tmp_path):
+    small = config(
+        "DATA.TRAIN_JITTER_SCALES", "[32, 40]", "DATA.TRAIN_CROP_SIZE", "32",
+        "DATA.TEST_CROP_SIZE", "36", "DATA.CACHE_DIR", str(tmp_path),
+    )  # fmt: skip
+    assert build_cached(small, open_record).short_side == 40
+    assert build_cached(small, open_record, [config()]).short_side == 320

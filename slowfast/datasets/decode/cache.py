@@ -338,9 +338,17 @@ class CachedOpener:
 
 
 def build_cached(
-    cfg: CfgNode, open_record: Callable[[ClipRecord], VideoReader]
+    cfg: CfgNode,
+    open_record: Callable[[ClipRecord], VideoReader],
+    companions: Sequence[CfgNode] = (),
 ) -> Callable[[ClipRecord], VideoReader]:
     """``open_record`` through the cache of ``DATA.CACHE_DIR``, or itself where that is empty.
+
+    Args:
+        cfg: the config.
+        open_record: the reader of a record.
+        companions: configs of other networks, whose clips come along: frames are kept large enough
+            for all of them.
 
     Raises:
         VideoError: the folder cannot be made.
@@ -352,10 +360,16 @@ def build_cached(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VideoError(str(folder), f"DATA.CACHE_DIR: {error.strerror}") from error
-    crops = (cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
-    sides = tuple(cfg.DATA.RESIZE) or (*cfg.DATA.TRAIN_JITTER_SCALES, *crops)
+    sides = [side for one in (cfg, *companions) for side in build_sides(one)]
     cache = DiskCache(folder.absolute(), int(cfg.DATA.CACHE_GB * 1e9))
     return CachedOpener(open_record, cache, max(sides), cfg.DATA.DECODING_BACKEND)
+
+
+def build_sides(cfg: CfgNode) -> list[int]:
+    """Short sides that clips are cut from, and sizes that they are cut to, pixels."""
+    data = cfg.DATA
+    crops = (data.TRAIN_CROP_SIZE, data.TEST_CROP_SIZE)
+    return list(data.RESIZE) or [*data.TRAIN_JITTER_SCALES, *crops]
 
 
 def _identity(path: str) -> tuple[str, int, int]:
