@@ -26,6 +26,7 @@ CONFIGS = {"x3d": "X3D_T", "slowfast": "SLOWFAST_T"}
 STEMS = {"x3d": [], "slowfast": ["--prune_stems"]}  # half of the MACs of the latter are its stems
 STUDENT = "X3D_XT"
 METHODS = ("l1_structured", "taylor", "group_norm", "random")
+LOSSES = {"alone": ["--alpha", 1], "kd": ["--loss", "kd"], "dist": ["--loss", "dist=4"]}
 SEEDS = (1, 2, 3)
 FINETUNE, COMPARE = 8, 2  # epochs
 RUNTIME = "openvino"
@@ -112,10 +113,9 @@ class Evidence:
 
     def distil(self) -> None:
         """The same student alone and with its teacher."""
-        for loss in ("alone", "kd", "dist"):
+        for loss, words in LOSSES.items():
             for seed in SEEDS:
                 name = f"student_{loss}_{seed}"
-                words = ["--alpha", 1] if loss == "alone" else ["--loss", loss]
                 self.add(name, "distill.py", "--student_cfg", self.config(STUDENT),
                          "--teacher_model", self.weights("slowfast"), *words,
                          *self.overrides(name, "RNG_SEED", seed),
@@ -178,7 +178,7 @@ class Evidence:
 
     def students(self) -> Table:
         rows: list[list[object]] = []
-        for loss in ("alone", "kd", "dist"):
+        for loss in LOSSES:
             reports = [self.read(f"student_{loss}_{s}", "distill.json")["rows"] for s in SEEDS]
             rows.append([loss, spread([r["student"]["accuracy"] for r in reports])])
         rows.append(["teacher", f"{reports[0]['teacher']['accuracy']:.1f}"])
