@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What docs/compression.md claims, from nothing: about 40 minutes on two CPU cores.
+"""What docs/compression.md claims, from nothing: about an hour on two CPU cores.
 
     python scripts/compression_evidence.py --output_dir runs/evidence
 
