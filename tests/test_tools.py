@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.small import write_config
 from tests.videos import write_video
 
 REPO = Path(__file__).parents[1]
@@ -40,29 +41,14 @@ def videos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, videos):
-    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(
-        f"""
-MODEL: {{MODEL_NAME: TinyNet, ARCH: x3d, NUM_CLASSES: 2, DROPOUT_RATE: 0.0}}
-TINY: {{WIDTH: 2}}
-DATA:
-  PATH_TO_DATA_DIR: {videos}
-  NUM_FRAMES: 4
-  SAMPLING_RATE: 2
-  INPUT_CHANNEL_NUM: [3]
-  TRAIN_JITTER_SCALES: [36, 40]
-  TRAIN_CROP_SIZE: 32
-  TEST_CROP_SIZE: 32
-TRAIN: {{DATASET: video_folder, BATCH_SIZE: 4, EVAL_PERIOD: 1, CHECKPOINT_PERIOD: 1}}
-TEST: {{DATASET: video_folder, BATCH_SIZE: 4, NUM_ENSEMBLE_VIEWS: 2, NUM_SPATIAL_CROPS: 3}}
-SOLVER: {{MAX_EPOCH: 2, BASE_LR: 0.01}}
-DATA_LOADER: {{NUM_WORKERS: 0}}
-BENCHMARK: {{WARMUP: 1, STEPS: 2}}
-NUM_GPUS: 0
+    changes = """
+MODEL: {ARCH: x3d}
+TINY: {WIDTH: 2}
+TEST: {NUM_SPATIAL_CROPS: 3}
+BENCHMARK: {STEPS: 2}
 PROGRESS: log
 """
-    )
-    return path
+    return write_config(tmp_path_factory.mktemp("config") / "tiny.yaml", videos, changes)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from slowfast.engine.run import build_training
 from slowfast.engine.weights import load_model
 from slowfast.models.profile import build_model_inputs
 from slowfast.utils.widths import read_widths
-from tests.videos import write_video
+from tests.small import write_config, write_folders
 
 REPO = Path(__file__).parents[3]
 
@@ -31,34 +31,13 @@ def tool(name):
 @pytest.fixture(scope="module")
 def student(tmp_path_factory):
     """The student's YAML."""
-    root = tmp_path_factory.mktemp("videos")
-    for split, count in {"train": 4, "val": 2, "test": 2}.items():
-        for label, name in enumerate(("left", "right")):
-            for i in range(count):
-                write_video(root / split / name / f"{i}.mp4", num_frames=16 + 2 * label)
-    path = root / "student.yaml"
-    path.write_text(
-        f"""
-MODEL: {{MODEL_NAME: TinyNet, ARCH: tiny, NUM_CLASSES: 2, DROPOUT_RATE: 0.5}}
-TINY: {{WIDTH: 4}}
-DATA:
-  PATH_TO_DATA_DIR: {root}
-  NUM_FRAMES: 4
-  SAMPLING_RATE: 2
-  INPUT_CHANNEL_NUM: [3]
-  TRAIN_JITTER_SCALES: [36, 40]
-  TRAIN_CROP_SIZE: 32
-  TEST_CROP_SIZE: 32
-TRAIN: {{DATASET: video_folder, BATCH_SIZE: 4, EVAL_PERIOD: 1, CHECKPOINT_PERIOD: 1}}
-TEST: {{DATASET: video_folder, BATCH_SIZE: 4, NUM_ENSEMBLE_VIEWS: 2, NUM_SPATIAL_CROPS: 1}}
-SOLVER: {{MAX_EPOCH: 2, BASE_LR: 0.05}}
-DATA_LOADER: {{NUM_WORKERS: 0}}
-BENCHMARK: {{WARMUP: 1, STEPS: 3}}
-NUM_GPUS: 0
-PROGRESS: none
+    root = write_folders(tmp_path_factory.mktemp("videos"))
+    changes = """
+MODEL: {DROPOUT_RATE: 0.5}
+TINY: {WIDTH: 4}
+SOLVER: {BASE_LR: 0.05}
 """
-    )
-    return path
+    return write_config(root / "student.yaml", root, changes)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from slowfast.engine.weights import load_model
 from slowfast.models.profile import build_model_inputs, count_macs
 from slowfast.reports.stats import read_stats
 from slowfast.utils.widths import read_widths
-from tests.videos import write_video
+from tests.small import write_config, write_folders
 
 REPO = Path(__file__).parents[3]
 
@@ -27,35 +27,14 @@ def tool(name):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    root = tmp_path_factory.mktemp("videos")
-    for split, count in {"train": 4, "val": 2, "test": 2}.items():
-        for label, name in enumerate(("left", "right")):
-            for i in range(count):
-                write_video(root / split / name / f"{i}.mp4", num_frames=16 + 2 * label)
-    path = root / "tiny.yaml"
-    path.write_text(
-        f"""
-MODEL: {{MODEL_NAME: X3D, ARCH: x3d, NUM_CLASSES: 2, DROPOUT_RATE: 0.0}}
-RESNET: {{TRANS_FUNC: x3d_transform}}
-X3D: {{DIM_C5: 32, DEPTH_FACTOR: 1.0, WIDTH_FACTOR: 1.0}}
-DATA:
-  PATH_TO_DATA_DIR: {root}
-  NUM_FRAMES: 4
-  SAMPLING_RATE: 2
-  INPUT_CHANNEL_NUM: [3]
-  TRAIN_JITTER_SCALES: [36, 40]
-  TRAIN_CROP_SIZE: 32
-  TEST_CROP_SIZE: 32
-TRAIN: {{DATASET: video_folder, BATCH_SIZE: 4, EVAL_PERIOD: 1, CHECKPOINT_PERIOD: 1}}
-TEST: {{DATASET: video_folder, BATCH_SIZE: 4, NUM_ENSEMBLE_VIEWS: 2, NUM_SPATIAL_CROPS: 1}}
-SOLVER: {{MAX_EPOCH: 1, BASE_LR: 0.01}}
-DATA_LOADER: {{NUM_WORKERS: 0}}
-BENCHMARK: {{WARMUP: 1, STEPS: 3}}
-NUM_GPUS: 0
-PROGRESS: none
+    root = write_folders(tmp_path_factory.mktemp("videos"))
+    changes = """
+MODEL: {MODEL_NAME: X3D, ARCH: x3d}
+RESNET: {TRANS_FUNC: x3d_transform}
+X3D: {DIM_C5: 32, DEPTH_FACTOR: 1.0, WIDTH_FACTOR: 1.0}
+SOLVER: {MAX_EPOCH: 1}
 """
-    )
-    return path
+    return write_config(root / "tiny.yaml", root, changes)
 
 
 @pytest.fixture(scope="module")
