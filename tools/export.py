@@ -5,9 +5,11 @@ r"""Write a trained model as files that run without this package, and check that
     python tools/export.py --model_path pruned.pyth --format onnx openvino --softmax
     python tools/export.py --model_path best.pyth --format openvino --normalize_inside \
         --output exported/model.xml DATA.TEST_CROP_SIZE 224
+    python tools/export.py --model_path best.pyth --format onnx openvino --stream
 
-Formats: onnx, openvino, torch_export, coreml, executorch. Every file is run and compared with
-PyTorch before it gets its name; beside it, <file>.json says all that its users must know.
+Formats: onnx, openvino, torch_export, coreml, executorch; of streams onnx and openvino. Every
+file is run and compared with PyTorch before it gets its name; beside it, <file>.json says all that
+its users must know.
 """
 
 import argparse
@@ -34,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--softmax", dest="score", action="store_const", const="probabilities",
                        help="the same as --score probabilities")  # fmt: skip
     add("--channels", choices=("RGB", "BGR"), default="RGB", help="colours the file takes")
+    add("--stream", action="store_true", help="write a network that takes one frame at a time")
+    add("--dense", action="store_true", help="of a stream: no layer pauses between its frames")
     add("--batch", type=int, default=0, help="fixed number of clips (default: any)")
     add("--tolerance", type=float, default=1e-3, help="of outputs, relative to the largest")
     add("--traceback", action="store_true", help="show errors in full")
@@ -50,20 +54,19 @@ def main(argv: list[str] | None = None) -> None:
         # torch loads here, so that --help and a misspelt key answer at once.
         from slowfast.deploy.export.build import build_exports
         from slowfast.deploy.export.files import describe
+        from slowfast.deploy.export.stream_build import build_stream_exports, describe_stream
 
-        found = build_exports(
-            cfg,
-            args.model_path,
-            [name for word in args.format for name in word.split(",") if name],
-            opts=args.opts,
-            output=args.output,
-            kind=args.score,
-            channels=args.channels,
-            normalize_inside=args.normalize_inside,
-            batch=args.batch,
-            tolerance=args.tolerance,
-        )
-        print("\n".join(map(describe, found)))
+        formats = [name for word in args.format for name in word.split(",") if name]
+        names = ("opts", "output", "channels", "normalize_inside", "batch")
+        options = {"kind": args.score} | {name: getattr(args, name) for name in names}
+        if args.stream:
+            options["dense"] = args.dense
+            streams = build_stream_exports(cfg, args.model_path, formats, **options)
+            lines = map(describe_stream, streams)
+        else:
+            options["tolerance"] = args.tolerance
+            lines = map(describe, build_exports(cfg, args.model_path, formats, **options))
+        print("\n".join(lines))
 
 
 if __name__ == "__main__":

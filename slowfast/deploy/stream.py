@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from slowfast.deploy.export.info import LOGITS, ExportError
 from slowfast.deploy.export.streaming import FRAMES, NEXT, StreamInfo, read_stream_info
 from slowfast.models.base import Preds, activate
 from slowfast.models.streaming import State, StreamingModel
+from slowfast.utils.openvino import openvino_core
 from slowfast.utils.optional import require
 
 Array = NDArray[Any]
@@ -39,6 +41,12 @@ class StreamRunner(ABC):
     @abstractmethod
     def predict(self, frames: Tensor) -> Preds:
         """:meth:`push`, as scores."""
+
+    def fork(self) -> Self:
+        """Other streams with the same weights, at their beginning."""
+        other = copy.copy(self)
+        other.reset()
+        return other
 
     @property
     @abstractmethod
@@ -75,7 +83,9 @@ class ModelRunner(StreamRunner):
 
     @state.setter
     def state(self, value: State) -> None:
-        self._state = dict(value)
+        batch = len(next(iter(value.values()))) if value else 1
+        # Files keep only what their calls, of a whole period each, read.
+        self._state = self.model.init_state(batch) | value
 
 
 class FileRunner(StreamRunner):
@@ -147,15 +157,14 @@ class OpenVinoRunner(FileRunner):
         self, path: Path, info: StreamInfo, threads: int | None, precision: str = "f32"
     ) -> None:
         super().__init__(info)
-        openvino = require("openvino", extra="deploy")
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision,  # by itself it takes bf16 where there is any
             "PERFORMANCE_HINT": "LATENCY",
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        model = openvino.Core().compile_model(str(path.with_suffix(".xml")), "CPU", options)
-        self._tensor = openvino.Tensor
+        model = openvino_core().compile_model(str(path.with_suffix(".xml")), "CPU", options)
+        self._tensor = require("openvino", extra="deploy").Tensor
         self._request = model.create_infer_request()
         self.reset(info.clip.batch)
 
@@ -168,6 +177,12 @@ class OpenVinoRunner(FileRunner):
         self._request.reset_state()
         for variable in self._variables().values():
             variable.state = self._tensor(np.zeros(variable.state.shape, np.float32))
+
+    def fork(self) -> Self:
+        other = copy.copy(self)
+        other._request = self._request.get_compiled_model().create_infer_request()
+        other.reset(self.info.clip.batch)
+        return other
 
     def run(self, frames: Array) -> list[Array]:
         self._request.infer({FRAMES: frames})

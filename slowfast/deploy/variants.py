@@ -23,6 +23,7 @@ from slowfast.deploy.latency import PeakMemory, describe_machine, time_interleav
 from slowfast.deploy.runtime import ExportedModel
 from slowfast.models.base import ClipModel
 from slowfast.utils.memory import return_freed_memory
+from slowfast.utils.openvino import openvino_core
 from slowfast.utils.optional import require
 
 if TYPE_CHECKING:
@@ -79,10 +80,9 @@ class Variants:
     def has_bf16(self) -> bool:
         """Whether OpenVINO is here and this processor computes in bf16."""
         try:
-            openvino = require("openvino", extra="deploy")
+            return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         except ModuleNotFoundError:
             return False
-        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
     def time(self, models: Mapping[str, ClipModel]) -> dict[str, list[float]]:
         """Seconds of every run of one clip, of each model, by turns."""

@@ -8,8 +8,8 @@ import torch
 
 from slowfast.config import load_cfg
 from slowfast.deploy.export.info import ExportError
+from slowfast.deploy.export.step import StepGraph
 from slowfast.deploy.export.streaming import (
-    StepGraph,
     build_stream_info,
     check_stream_parity,
     export_streaming_onnx,
@@ -126,7 +126,7 @@ def test_the_graph_is_the_stream(family):
     """A period of steps as one function, colours turned round inside."""
     stream, info = prepare(family)
     info = replace(info, clip=replace(info.clip, channels="BGR"))
-    graph, reference = StepGraph(stream, info), ModelRunner(stream)
+    graph, reference = StepGraph(stream, info.clip, list(info.states)), ModelRunner(stream)
     reference.reset(2)
     state = [torch.zeros(2, *shape) for shape in info.states.values()]
     for frames in make_frames(4 * info.period, batch=2).split(info.period):

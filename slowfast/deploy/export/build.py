@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,6 +99,19 @@ def build_class_names(cfg: CfgNode, model: ClipModel) -> dict[str, list[str]]:
     tasks = {task: layer.out_features for task, layer in model.classifiers.items()}
     if cfg.DATA.CLASS_NAMES_PATH and len(tasks) == 1:
         return {task: read_class_names(cfg.DATA.CLASS_NAMES_PATH) for task in tasks}
+    fitting = build_names_of_data(cfg, tasks)
+    if not fitting:
+        logger.warning("no class names in the description: give them as DATA.CLASS_NAMES_PATH")
+    return fitting
+
+
+def build_names_of_data(cfg: CfgNode, tasks: Mapping[str, int]) -> dict[str, list[str]]:
+    """Task -> names by class id that the data say, where they are at hand and their number fits.
+
+    Args:
+        cfg: of the run.
+        tasks: task -> number of classes.
+    """
     names: dict[str, list[str]] = {}
     try:
         family = build_family(cfg, "test")
@@ -109,10 +122,7 @@ def build_class_names(cfg: CfgNode, model: ClipModel) -> dict[str, list[str]]:
         logger.info("the data are not at hand (%s)", error)
     if len(tasks) == 1 and len(names) == 1:
         names = dict(zip(tasks, names.values(), strict=True))  # "action" in the data
-    fitting = {task: found for task, found in names.items() if len(found) == tasks.get(task)}
-    if not fitting:
-        logger.warning("no class names in the description: give them as DATA.CLASS_NAMES_PATH")
-    return fitting
+    return {task: found for task, found in names.items() if len(found) == tasks.get(task)}
 
 
 def build_place(checkpoint: Path, output: Path | None) -> tuple[Path, str]:

@@ -89,10 +89,8 @@ def _export(source: Source, target: Path, name: str, how: Format, tolerance: flo
             parity = require_parity(measured, target).as_dict()
         versions = {library: version(library) for library in how.libraries}
         info = replace(info, parity=parity, versions=versions)
-        description = write_info(path, info)
-        for file in [path, *model_files(path), description]:
-            if file.exists():  # a folder takes what is in it along
-                _move(file, target.parent / file.name)
+        write_info(path, info)
+        move_files(path, target.parent)
     if name == "onnx":
         source.onnx_path = target
     size = sum(file.stat().st_size for file in model_files(target))
@@ -100,10 +98,15 @@ def _export(source: Source, target: Path, name: str, how: Format, tolerance: flo
     return Exported(target, info, size)
 
 
-def _move(file: Path, target: Path) -> None:
-    if target.is_dir():
-        shutil.rmtree(target)
-    os.replace(file, target)
+def move_files(path: Path, folder: Path) -> None:
+    """Give an exported model, all its files and its description, their place."""
+    for file in [path, *model_files(path), info_path(path)]:
+        if not file.exists():  # a folder took what is in it along
+            continue
+        target = folder / file.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(file, target)
 
 
 def describe(exported: Exported) -> str:

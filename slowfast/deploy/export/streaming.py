@@ -8,19 +8,18 @@ unless it is dense.
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import math
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from slowfast.deploy.export.info import (
     PROBABILITIES,
@@ -31,10 +30,10 @@ from slowfast.deploy.export.info import (
     info_path,
     parse_info,
 )
-from slowfast.models.base import ClipModel, activate
-from slowfast.models.streaming import State, StreamingModel
+from slowfast.deploy.export.step import StepGraph, live_state, step_frames
+from slowfast.models.base import ClipModel
+from slowfast.models.streaming import StreamingModel
 from slowfast.models.streaming.cost import count_step_macs
-from slowfast.models.streaming.memory import CLOCK
 from slowfast.utils.optional import require
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class StreamInfo:
     Attributes:
         clip: description of the clip model it was made of: how frames are prepared, classes, what
             comes out. Its ``inputs`` are those of the file, without the state.
-        states: entry of the state -> its shape without the batch.
+        states: entry of the state that calls read -> its shape without the batch.
         period: frames that one call takes.
         window: frames that a prediction is about.
         delay: from the first of them to the newest frame.
@@ -83,50 +82,13 @@ class StreamInfo:
         return self.clip.inputs[FRAMES]
 
 
-class StepGraph(nn.Module):
-    """``(frames, *state)`` -> ``(*predictions, *state)``: a step as a function of tensors.
-
-    Args:
-        stream: copied.
-        info: says what goes in and comes out.
-    """
-
-    def __init__(self, stream: StreamingModel, info: StreamInfo) -> None:
-        super().__init__()
-        self.stream = copy.deepcopy(stream).cpu().float()
-        self.names, self.period, clip = list(info.states), info.period, info.clip
-        self.probabilities, self.is_reversed = clip.kind == PROBABILITIES, clip.is_reversed
-        self.factor: Tensor | None
-        self.offset: Tensor | None
-        pairs = list(zip(clip.mean, clip.std, strict=True)) if clip.normalized_inside else []
-        shape = (len(pairs), *[1] * (len(info.frame_shape) - 2))
-        factor = torch.tensor([1.0 / (255.0 * s) for _, s in pairs]).view(shape)
-        offset = torch.tensor([-m / s for m, s in pairs]).view(shape)
-        self.register_buffer("factor", factor if pairs else None)
-        self.register_buffer("offset", offset if pairs else None)
-
-    def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Predictions of every task, then the entries of the next state."""
-        if self.factor is not None and self.offset is not None:
-            frames = frames.float() * self.factor + self.offset
-        frames = frames.flip(1) if self.is_reversed else frames
-        before: State = dict(zip(self.names, state, strict=True))
-        if self.period > 1:
-            preds, after = self.stream.step_period(frames, before)
-        else:
-            preds, after = self.stream.step_at(frames, before, clock=0)
-        if self.probabilities:
-            preds = activate(preds, self.stream.spec.head_act)
-        outputs = tuple(preds.values()) if isinstance(preds, dict) else (preds,)
-        return (*outputs, *(after[name] for name in self.names))
-
-
 def build_stream_info(
     cfg: CfgNode,
     model: ClipModel,
     stream: StreamingModel,
     *,
     kind: str = "logits",
+    channels: str = "RGB",
     class_names: Mapping[str, Sequence[str]] | None = None,
     normalize_inside: bool = False,
     batch: int = 0,
@@ -138,6 +100,7 @@ def build_stream_info(
         model: the clip model.
         stream: made of it.
         kind: of the outputs: ``logits`` or ``probabilities``.
+        channels: the order of the frames' colours.
         class_names: task -> names by class id.
         normalize_inside: whether the file is to take uint8 frames.
         batch: streams at once; 0: any number (ONNX), one (OpenVINO).
@@ -145,12 +108,12 @@ def build_stream_info(
     if kind not in ("logits", PROBABILITIES):
         raise ExportError(f"an exported stream has no output {kind!r}: logits or probabilities")
     spec = stream.spec
-    period = 1 if spec.dense else spec.period
-    state = {name: t for name, t in stream.init_state().items() if name != CLOCK}
+    period = step_frames(stream)
     clip = build_export_info(
         cfg,
         model,
         kind=kind,
+        channels=channels,
         class_names=class_names,
         normalize_inside=normalize_inside,
         batch=batch,
@@ -167,7 +130,7 @@ def build_stream_info(
     )
     return StreamInfo(
         clip=clip,
-        states={name: list(tensor.shape[1:]) for name, tensor in state.items()},
+        states=live_state(stream),
         period=period,
         window=spec.window,
         delay=spec.delay,
@@ -229,12 +192,26 @@ def export_streaming_openvino(
     return _finish(stream, path, info, "openvino")
 
 
-def _write_onnx(stream: StreamingModel, path: Path, info: StreamInfo) -> None:
-    for library in ("onnx", "onnxscript"):
-        require(library, extra="deploy")
-        logging.getLogger(library).setLevel(logging.WARNING)
-    logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # a line for every constant shared
-    path.parent.mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True)
+class StreamFormat:
+    """How streams are written in one format. Attributes: ending of the file, and what writes it."""
+
+    suffix: str
+    write: Callable[[StreamingModel, Path, StreamInfo], Path]
+
+
+STREAM_EXPORTERS = {
+    "onnx": StreamFormat(".onnx", export_streaming_onnx),
+    "openvino": StreamFormat(".xml", export_streaming_openvino),
+}
+
+
+def capture_step(stream: StreamingModel, info: StreamInfo) -> torch.export.ExportedProgram:
+    """A step as torch's intermediate representation, of any batch unless ``info`` fixes it.
+
+    Raises:
+        ExportError: the stream does something that cannot be captured.
+    """
     batch = info.clip.batch or 2  # the number one would be taken for fixed
     frames = torch.zeros(batch, *info.frame_shape[1:], dtype=info.clip.dtype)
     state = tuple(torch.zeros(batch, *shape) for shape in info.states.values())
@@ -242,13 +219,24 @@ def _write_onnx(stream: StreamingModel, path: Path, info: StreamInfo) -> None:
     if not info.clip.batch:
         free = {0: torch.export.Dim("batch")}
         shapes = (free, tuple(free for _ in state))
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of deprecations within torch
-        graph = StepGraph(stream, info)
-        try:
-            program = torch.export.export(graph, (frames, *state), dynamic_shapes=shapes)
-        except Exception as error:  # of many kinds
-            raise ExportError(f"the stream cannot be captured for export: {error}") from error
+    graph = StepGraph(stream, info.clip, list(info.states))
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of deprecations within torch
+            return torch.export.export(graph, (frames, *state), dynamic_shapes=shapes)
+    except Exception as error:  # of many kinds
+        raise ExportError(f"the stream cannot be captured for export: {error}") from error
+
+
+def _write_onnx(stream: StreamingModel, path: Path, info: StreamInfo) -> None:
+    for library in ("onnx", "onnxscript"):
+        require(library, extra="deploy")
+        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # a line for every constant shared
+    path.parent.mkdir(parents=True, exist_ok=True)
+    program = capture_step(stream, info)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             program,
             (),
@@ -267,7 +255,6 @@ def _finish(stream: StreamingModel, path: Path, info: StreamInfo, kind: str) -> 
     write_stream_info(path, info)
     parity = check_stream_parity(stream, path)
     write_stream_info(path, replace(info, parity=parity))
-    logger.info("wrote %s (%.1f MB), parity %.1e", path, path.stat().st_size / 1e6, parity["max"])
     return path
 
 
@@ -324,7 +311,7 @@ def check_stream_parity(
 
     info = read_stream_info(path)
     batch = info.clip.batch or 2
-    graph, runner = StepGraph(stream, info), open_stream(path)
+    graph, runner = StepGraph(stream, info.clip, list(info.states)), open_stream(path)
     state = [torch.zeros(batch, *shape) for shape in info.states.values()]
     runner.reset(batch)
     generator = torch.Generator().manual_seed(0)

@@ -73,7 +73,8 @@ class Memory:
         apart = timing.rate if self.dense else 1
         rows = self._window(name, x, (count - 1 + wait) * apart + 1)
         if x is not None:
-            rows = torch.cat([rows[:, 1:], x.unsqueeze(1)], dim=1)
+            newest = x.unsqueeze(1)
+            rows = torch.cat([rows[:, 1:], newest], dim=1) if rows.shape[1] > 1 else newest
             self.next[name] = rows
         return rows[:, : (count - 1) * apart + 1 : apart]
 
