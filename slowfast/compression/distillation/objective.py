@@ -149,13 +149,15 @@ class Distillation(Objective):
     def forward(self, batch: Batch) -> StepOutput:
         """The loss of a batch as the trainer prepares it."""
         ours: Outputs = self.trainable(batch.clips)
+        label_loss, parts = task_loss(self.criterion, ours.preds, batch.labels)
+        parts["loss_label"] = label_loss.detach()
+        if self.alpha == 1 and self.trainable.projector is None:  # nobody hears the teacher
+            return StepOutput(label_loss, detach(ours.preds), parts)
         with torch.no_grad():
             theirs = [
                 run(teacher.model, teacher.clips(batch), layer)
                 for teacher, layer in zip(self._teachers, self._layers, strict=True)
             ]
-        label_loss, parts = task_loss(self.criterion, ours.preds, batch.labels)
-        parts["loss_label"] = label_loss.detach()
         taught = label_loss.new_zeros(())
         for name, weight in self.losses.items():
             loss = self._teacher_loss(name, ours, theirs, batch.labels)
