@@ -28,8 +28,9 @@ ORDER_STREAM = 0x0DE7  # tells the shuffling from other uses of (seed, epoch)
 class EpochBatches(Sampler[list[Key]]):
     """Lists of ``(epoch, index)``: the share of one process in an epoch.
 
-    In training every process gets equally many full batches and the rest is dropped; otherwise the
-    processes share all videos, none dropped and none doubled.
+    In training every process gets equally many full batches and the rest is dropped (unless it is
+    to be kept, by a single process); otherwise the processes share all videos, none dropped and
+    none doubled.
 
     Args:
         num_items: videos.
@@ -38,6 +39,7 @@ class EpochBatches(Sampler[list[Key]]):
         rank: number of this process.
         world_size: processes.
         seed: the order is a function of ``(seed, epoch)``.
+        drop_last: of training; ``False`` is for one process.
     """
 
     def __init__(
@@ -49,15 +51,19 @@ class EpochBatches(Sampler[list[Key]]):
         rank: int = 0,
         world_size: int = 1,
         seed: int = 0,
+        drop_last: bool = True,
     ) -> None:
+        if world_size > 1 and not drop_last:
+            raise ValueError("drop_last False: several processes need equally many batches each")
         self.num_items, self.batch_size, self.train = num_items, batch_size, train
         self.rank, self.world_size, self.seed = rank, world_size, seed
+        self.drop_last = drop_last
         self.epoch = 0
         self.frame_weights: FrameWeights | None = None
         self.sent: deque[list[Key]] = deque()  # handed out, not yet come back
 
     def __len__(self) -> int:
-        if self.train:
+        if self.train and self.drop_last:
             return self.num_items // self.world_size // self.batch_size
         return -(-len(range(self.rank, self.num_items, self.world_size)) // self.batch_size)
 
@@ -101,6 +107,7 @@ class Loader:
         timeout: seconds to wait for a batch; 0: for ever.
         max_bad_videos: training stops above so many different unreadable videos.
         num_classes: length of multi-label targets.
+        drop_last: leave out the training videos that do not fill a batch.
         start_method: ``"fork"``, ``"spawn"``; ``None``: Python's default.
     """
 
@@ -119,6 +126,7 @@ class Loader:
         timeout: float = 0,
         max_bad_videos: int = 10,
         num_classes: int | None = None,
+        drop_last: bool = True,
         start_method: str | None = None,
     ) -> None:
         train = dataset.split == "train"
@@ -126,7 +134,13 @@ class Loader:
         self.max_bad_videos = max_bad_videos
         self.bad_videos: dict[str, str] = {}
         self._batches = EpochBatches(
-            len(dataset), batch_size, train=train, rank=rank, world_size=world_size, seed=seed
+            len(dataset),
+            batch_size,
+            train=train,
+            rank=rank,
+            world_size=world_size,
+            seed=seed,
+            drop_last=drop_last or not train,
         )
         if train and not len(self._batches):
             raise DataError(
