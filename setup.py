@@ -19,6 +19,7 @@ EXTRAS = {
     ],
     "coreml": ["coremltools>=9.0"],  # tools/export.py --format coreml
     "executorch": ["executorch>=1.5.1"],
+    "serve": ["fastapi>=0.115", "uvicorn>=0.38", "websockets>=15"],  # tools/serve.py
     "dev": [
         "pytest==9.2.0",
         "pytest-xdist==3.8.0",
@@ -40,6 +41,11 @@ EXTRAS = {
         "openvino==2026.4.1",
         "coremltools==9.0",
         "nncf==3.4.0",
+        # The page is served, and used by Chromium where that is installed.
+        "fastapi==0.165.0",
+        "uvicorn==0.54.0",
+        "websockets==17.4",
+        "selenium==4.51.0",
     ],
 }
 
@@ -51,6 +57,10 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["slowfast", "slowfast.*"]),
+    package_data={
+        "slowfast.deploy.serve": ["static/*"],
+        "slowfast.reports.page": ["*.css", "*.js"],
+    },
     install_requires=[
         "torch>=2.13,<2.14",
         "torchvision>=0.28,<0.29",

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Data, training, test and benchmark in one go. Without arguments: on a small synthetic dataset.
+# From a dataset to a compressed, exported, measured model. Without arguments: on a small synthetic
+# dataset.
 #
 #   bash scripts/run_pipeline.sh
 #   bash scripts/run_pipeline.sh --config configs/MECCANO/X3D_M.yaml --data_dir /data/meccano \
@@ -10,7 +11,7 @@
 set -euo pipefail
 # Paths on the command line are meant from where the user stands, so this does not change folder.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-bash "$root/scripts/setup.sh"
+bash "$root/scripts/setup.sh" --deploy
 venv=${VENV:-.venv}
 case $venv in /*) ;; *) venv=$root/$venv ;; esac
 exec "$venv/bin/python" "$root/tools/pipeline.py" "$@"

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Makes .venv with everything the project needs; does nothing when that is already there.
 #
-#   bash scripts/setup.sh [--dev] [--cpu]
+#   bash scripts/setup.sh [--dev | --deploy] [--cpu]
 #
-#   --dev   also the tools that the tests and checks use
-#   --cpu   take torch's smaller CPU-only build from pytorch.org (the default build of PyPI on Linux
-#           brings CUDA along, several gigabytes)
+#   --dev     also the tools that the tests and checks use
+#   --deploy  also what exports, quantises and runs models elsewhere (--dev has that too)
+#   --cpu     take torch's smaller CPU-only build from pytorch.org (the default build of PyPI on
+#             Linux brings CUDA along, several gigabytes)
 #
 # Environment: PYTHON, the interpreter to make .venv from (3.11 to 3.13); VENV, where it goes.
 set -euo pipefail
@@ -17,6 +18,7 @@ pip_options=(--quiet --quiet --disable-pip-version-check --no-input)
 for option in "$@"; do
   case $option in
     --dev) target='.[dev]' ;;
+    --deploy) target='.[deploy,quantize]' ;;
     --cpu) pip_options+=(--extra-index-url https://download.pytorch.org/whl/cpu) ;;
     -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit ;;
     *) echo "setup.sh: unknown option $option (see --help)" >&2; exit 2 ;;
@@ -44,7 +46,9 @@ fi
 # The stamp names what was installed: same files and a target that covers this one, nothing to do.
 stamp=$venv/.installed
 wanted=$(cat requirements.txt setup.py pyproject.toml | sha256sum | cut -d' ' -f1)
-for done_target in "$target" '.[dev]'; do
+covering=("$target" '.[dev]')
+if [ "$target" = . ]; then covering+=('.[deploy,quantize]'); fi
+for done_target in "${covering[@]}"; do
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted $PWD $done_target" ]; then exit 0; fi
 done
 

@@ -1,5 +1,6 @@
-"""The script behind docs/compression.md: its commands are ones the tools take."""
+"""The scripts behind docs: their commands are ones the tools take, their tables what was found."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -38,3 +39,68 @@ def test_the_tools_take_the_commands(stages):
             continue
         args = parse_args(words, tools[path]["parser"]())
         load_cfg(args.cfg, args.opts)
+
+
+DEPLOYMENT = runpy.run_path(str(REPO / "scripts" / "deployment_evidence.py"))
+
+
+@pytest.fixture
+def deployment(tmp_path):
+    trained = tmp_path / "trained"
+    for name in ("x3d", "slowfast"):
+        (trained / name / "checkpoints").mkdir(parents=True)
+        (trained / name / "checkpoints" / "best.pyth").touch()
+    (trained / "data" / "test").mkdir(parents=True)
+    (trained / "data" / "test" / "a.mp4").touch()
+    evidence = DEPLOYMENT["Evidence"](tmp_path / "out", trained, quick=False, int8=True)
+    evidence.plan()
+    return evidence
+
+
+def test_deployment_runs_are_ones_that_the_tool_takes(deployment):
+    names = [stage.name for stage in deployment.stages]
+    assert {claim.stage for claim in DEPLOYMENT["CLAIMS"]} <= set(names)
+    tool = runpy.run_path(str(REPO / "tools" / "benchmark.py"))
+    runs = [s.command for s in deployment.stages if s.command[-1] != "make_int8"]
+    count = 0
+    for command in runs:
+        if tool["__file__"] not in command:
+            continue
+        args = parse_args(command[command.index(tool["__file__"]) + 1 :], tool["parser"]())
+        load_cfg(args.cfg, args.opts)
+        count += 1
+    assert count == 10
+
+
+def test_deployment_table(deployment):
+    """A ratio that is enough, one that is not, one that is fast but inexact, one unmeasured."""
+
+    def write(stage, way, precision, **numbers):
+        folder = deployment.out / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        row = {"name": f"N {way}", "precision": precision, "p50_ms": 10.0} | numbers
+        found = {"rows": [row], "machine": {"cores": 2}}
+        (folder / "benchmark.json").write_text(json.dumps(found))
+
+    def spread(median):
+        return {"median": median, "q25": median - 0.1, "q75": median + 0.1}
+
+    write("x3d_s", "openvino f32", "f32", ratio=spread(4.4), max_score_difference=1e-5)
+    write("x3d_m", "openvino f32", "f32", ratio=spread(4.4), max_score_difference=0.01)
+    write("slowfast", "openvino bf16", "bf16", ratio=spread(6.0))
+    write("stream", "stream openvino f32", "f32", ratio=spread(18), macs_g=0.153, state_mb=None)
+    lines = {line["claim"]: line for line in deployment.lines()}
+    assert {name: line["holds"] for name, line in lines.items()} == {
+        "X3D-S, f32 within 1e-3": True,
+        "X3D-M, f32 within 1e-3": False,
+        "SlowFast 8x8, bf16": False,
+        "stream X3D-S, f32, against the clip": True,
+        "stream X3D-S, f32, against CoX3D": False,
+        "stream X3D-S, GMAC per frame": True,
+        "stream X3D-S, state (MB)": False,
+        "stream X3D-S, frames/s from file": False,
+    }
+    text = deployment.markdown(deployment.lines())
+    assert "4.4 (4.3 to 4.5)" in text
+    assert "at most 0.16" in text
+    assert "cores 2" in text

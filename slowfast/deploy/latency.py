@@ -39,10 +39,11 @@ class Timing:
         return {"median": float(median), "q25": float(low), "q75": float(high)}
 
     def as_dict(self) -> dict[str, float]:
-        """``p50_ms``, ``p90_ms``, ``iqr_ms`` (distance of the quartiles) and the number of runs."""
+        """``p50_ms``, ``p90_ms``, ``p99_ms``, ``iqr_ms`` (distance of the quartiles), ``runs``."""
         return {
             "p50_ms": self.percentile_ms(50),
             "p90_ms": self.percentile_ms(90),
+            "p99_ms": self.percentile_ms(99),
             "iqr_ms": self.percentile_ms(75) - self.percentile_ms(25),
             "runs": len(self.seconds),
         }

@@ -193,7 +193,7 @@ def _add_training(plan: Plan) -> None:
     words = plan.run_of(plan.config, "train", "TEST.ENABLE", "False")
     plan.add("train", "run_net.py", words, str(BEST), needs)
     words = ["--eval", *plan.run_of(plan.config, "test")]
-    words += ["TEST.CHECKPOINT_FILE_PATH", str(plan.teacher)]
+    words += ["TEST.CHECKPOINT_FILE_PATH", str(plan.teacher), "TEST.SAVE_RESULTS_PATH", "preds"]
     plan.add("test", "run_net.py", words, "stdout.log", ["train"])
 
 
@@ -225,6 +225,7 @@ def _add_deployment(plan: Plan) -> None:
     file = exported / f"{model.stem}{suffix}"
     plan.add("export", "export.py", export("export", formats), file.name, [made])
     words = ["--eval", *plan.run_of(config, "parity"), "TEST.CHECKPOINT_FILE_PATH", str(file)]
+    words += ["TEST.SAVE_RESULTS_PATH", "preds"]
     plan.add("parity", "run_net.py", words, "stdout.log", ["export"])
     file = stream / f"{model.stem}_stream{suffix}"
     plan.add("stream", "export.py", export("stream", [best], "--stream"), file.name, [made])

@@ -15,6 +15,7 @@ UNITS = {
     "peak_memory_mib": "peak memory, batch 1 (MiB)",
     "p50_ms": "p50 (ms)",
     "p90_ms": "p90 (ms)",
+    "p99_ms": "p99 (ms)",
     "iqr_ms": "distance of the quartiles (ms)",
 }
 SPREAD = {"median", "q25", "q75"}

@@ -8,6 +8,7 @@ from typing import Any
 from slowfast.deploy.benchmarks.decoding import STAGES
 from slowfast.reports.benchmark import benchmark_table
 from slowfast.reports.table import Cell, Table
+from slowfast.reports.ways import way_tables
 
 RATIOS = {
     "times_faster_than_pyslowfast": "x PySlowFast",
@@ -18,6 +19,8 @@ RATIOS = {
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
     """The result of any benchmark; what loading costs part by part, where it was measured."""
+    if "rows" in result:
+        return way_tables(result)
     if "one_core" in result or "contenders" in result:
         return loading_tables(result)
     return [benchmark_table(result)]

@@ -32,7 +32,7 @@ class Table:
         lines = [[str(c) for c in self.columns], *([format_cell(c) for c in r] for r in self.rows)]
         lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
         widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(self.columns))]
-        right = self._right_aligned()
+        right = self.right_aligned
         rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)]
         padded = [
             [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
@@ -49,13 +49,14 @@ class Table:
         from rich.text import Text
 
         table = RichTable(title=self.title or None, box=box.SIMPLE_HEAD, title_justify="left")
-        for name, right in zip(self.columns, self._right_aligned(), strict=True):
+        for name, right in zip(self.columns, self.right_aligned, strict=True):
             table.add_column(Text(name), justify="right" if right else "left")
         for row in self.rows:
             table.add_row(*(Text(format_cell(cell)) for cell in row))
         Console().print(table)
 
-    def _right_aligned(self) -> list[bool]:
+    @property
+    def right_aligned(self) -> list[bool]:
         """Which columns hold numbers only."""
         cells = [[row[i] for row in self.rows] for i in range(len(self.columns))]
         return [

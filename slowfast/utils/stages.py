@@ -35,6 +35,7 @@ class Stage:
         folder: where it writes. Emptied before it runs anew.
         outputs: files that exist once it is done.
         needs: names of the stages whose outputs it reads.
+        tells: of those that it runs again after, and whose failing does not stop it.
         inputs: text of everything else the result depends on, e.g. the loaded config.
     """
 
@@ -43,6 +44,7 @@ class Stage:
     folder: Path
     outputs: Sequence[Path] = ()
     needs: Sequence[str] = ()
+    tells: Sequence[str] = ()
     inputs: str = ""
 
 
@@ -58,7 +60,8 @@ def run_stages(
 
     A stage is up to date when it finished, its outputs are still there, and neither its command,
     its inputs nor the stages it needs have changed since. One that was interrupted goes on from
-    what it wrote; one that changed starts from an empty folder.
+    what it wrote; one that changed starts from an empty folder. After one that fails, those that
+    do not need it still run.
 
     Args:
         stages: in an order in which each follows what it needs.
@@ -68,7 +71,8 @@ def run_stages(
         dry_run: only say what would run.
 
     Raises:
-        StageError: unknown name, a needed stage that has not run, or a command that failed.
+        StageError: unknown name, a needed stage that has not run, or commands that failed, once
+            the others are through.
     """
     known = [stage.name for stage in stages]
     for name in chosen:
@@ -76,25 +80,9 @@ def run_stages(
             raise StageError(f"unknown stage {name!r}; the stages are: {', '.join(known)}")
     runner = _Runner(output_dir, dry_run)
     for number, stage in enumerate(stages, 1):
-        label = f"[{number}/{len(stages)}] {stage.name}"
-        stamp = runner.wanted(stage)
-        fresh = runner.is_done(stage, stamp)
-        if stage.name not in chosen:
-            if fresh:
-                runner.done[stage.name] = runner.read(stage)
-            continue
-        if fresh and not force:
-            logger.info("%s: up to date", label)
-            runner.done[stage.name] = runner.read(stage)
-            continue
-        for need in stage.needs:
-            if need not in runner.done:
-                raise StageError(
-                    f"stage {stage.name!r} needs {need!r}, which has not run with these settings: "
-                    f"--stages {need} {stage.name}"
-                )
-        logger.info("%s: %s", label, show_command(stage.command))
-        runner.run(stage, stamp, anew=force)
+        runner.visit(stage, f"[{number}/{len(stages)}] {stage.name}", stage.name in chosen, force)
+    if runner.problems:
+        raise StageError(". ".join(f"{name}: {why}" for name, why in runner.problems.items()))
 
 
 class _Runner:
@@ -104,10 +92,39 @@ class _Runner:
         self.stamps, self.logs = output_dir / ".stages", output_dir / "logs"
         self.dry_run = dry_run
         self.done: dict[str, dict[str, str]] = {}  # name -> stamp of the finished stage
+        self.problems: dict[str, str] = {}  # name -> why it did not run to its end
+
+    def visit(self, stage: Stage, label: str, is_chosen: bool, force: bool) -> None:
+        """Run a stage where it is chosen, not up to date and what it needs is there."""
+        stamp = self.wanted(stage)
+        if self.is_done(stage, stamp) and not (is_chosen and force):
+            if is_chosen:
+                logger.info("%s: up to date", label)
+            self.done[stage.name] = self.read(stage)
+        elif is_chosen and self._has_needs(stage, label):
+            logger.info("%s: %s", label, show_command(stage.command))
+            try:
+                self.run(stage, stamp, anew=force)
+            except StageError as error:
+                self.problems[stage.name] = str(error)
+                logger.error("%s", error)
+
+    def _has_needs(self, stage: Stage, label: str) -> bool:
+        for need in stage.needs:
+            if need in self.problems:
+                self.problems[stage.name] = f"not run: it needs {need!r}"
+                logger.warning("%s: %s", label, self.problems[stage.name])
+                return False
+            if need not in self.done:
+                raise StageError(
+                    f"stage {stage.name!r} needs {need!r}, which has not run with these settings: "
+                    f"--stages {need} {stage.name}"
+                )
+        return True
 
     def wanted(self, stage: Stage) -> str:
         """Digest of what the stage is and of the runs it builds on."""
-        needs = [self.done.get(name) for name in stage.needs]
+        needs = [self.done.get(name) for name in (*stage.needs, *stage.tells)]
         # The interpreter (command[0]) may move without changing what comes out.
         content = json.dumps([list(stage.command[1:]), stage.inputs, needs])
         return hashlib.sha256(content.encode()).hexdigest()
@@ -155,6 +172,8 @@ class _Runner:
     def _execute(self, stage: Stage) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{stage.name}.log"
+        command = self.stamps / f"{stage.name}.sh"  # for people, and for the report
+        command.write_text(show_command(stage.command) + "\n", "utf-8")
         start = time.monotonic()
         status = run_logged(stage.command, log)
         missing = [str(path) for path in stage.outputs if not path.exists()]

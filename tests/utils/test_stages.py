@@ -95,6 +95,22 @@ def test_an_interrupted_stage_goes_on_from_what_it_wrote(ran, tmp_path):
     assert content(tmp_path) == ["d", "tt", "x"]
 
 
+def test_after_a_failure_the_rest_that_does_not_need_it_still_runs(ran, tmp_path):
+    stages = chain(tmp_path)
+    stages[1] = stage(tmp_path, "train", "t", code="sys.exit(3)", needs=["data"])
+    stages += [
+        stage(tmp_path, "other", "o", needs=["data"]),
+        stage(tmp_path, "report", "r", tells=["train", "test", "other"]),
+    ]
+    chosen = [s.name for s in stages]
+    with pytest.raises(StageError, match=r"train: .*exit status.*test: not run: it needs 'train'"):
+        ran(stages, tmp_path, chosen)
+    assert (tmp_path / "other" / "file").read_text() == "o"
+    stages[1] = chain(tmp_path)[1]
+    assert ran(stages, tmp_path, chosen) == ["train", "test", "report"]
+    assert ran(stages, tmp_path, chosen) == []
+
+
 def test_a_command_that_does_not_write_its_output_failed(tmp_path):
     stages = [stage(tmp_path, "data", "d", code="pass")]
     with pytest.raises(StageError, match=r"no .*data/file"):

@@ -159,7 +159,24 @@ DEMO: Tree = {
     "SLOWMO": Key(1, "Times that drawn parts play slower.", low=1),
 }
 
+PIPELINE: Tree = {
+    "STUDENT_CFG_FILE": Key(
+        "",
+        "YAML of a small network to distil into, as seen from here or from the YAML that names it; "
+        "empty: the pruned network is the result.",
+    ),
+    "PRUNE": Key(
+        "--target_macs 0.5 --method group_norm --round_to 8 --finetune_epochs 10",
+        "Options of tools/prune.py.",
+    ),
+    "DISTILL": Key("--loss kd", "Options of tools/distill.py."),
+    "QUANTIZE": Key("--backend openvino --precision int8", "Options of tools/quantize.py."),
+    "FORMATS": Key(["onnx", "openvino"], "Formats the result is exported in.", item=str),
+    "RUNTIME": Key("openvino", "The one of them that is tested, timed and streamed."),
+}
+
 NODES: Tree = {
+    "PIPELINE": PIPELINE,
     "PRUNING": PRUNING,
     "DISTILLATION": DISTILLATION,
     "QUANTIZATION": QUANTIZATION,

@@ -1,4 +1,4 @@
-"""The yardstick: PySlowFast's way of training, which does not start on today's torch itself.
+"""The yardstick: PySlowFast's way of training and predicting; itself it does not start today.
 
 PyTorchVideo's models are the same operators in the same order (same authors, same weights), run
 here as PySlowFast runs them: eager, contiguous memory, float32, one plain step after the other.
@@ -6,12 +6,15 @@ here as PySlowFast runs them: eager, contiguous memory, float32, one plain step 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from slowfast.models.base import ClipModel
+from slowfast.models.profile import build_model_inputs
 from slowfast.utils import vision
 from slowfast.utils.memory import keep_freed_memory
 from slowfast.utils.optional import require
@@ -69,6 +72,8 @@ def build_slowfast_reference(cfg: CfgNode, num_classes: int) -> Any:
 
 
 REFERENCES = {"x3d": build_x3d_reference, "slowfast": build_slowfast_reference}
+REFERENCE_NAMES = ("X3D", "SlowFast", "PTVX3D", "PTVSlowFast")
+"""``MODEL.MODEL_NAME`` of what these are the same as; others share the ``MODEL.ARCH``."""
 
 
 def reference_step(
@@ -98,3 +103,44 @@ def reference_step(
         loss.item()  # PySlowFast checks every loss for NaN and logs it
 
     return step
+
+
+def build_clip_reference(
+    cfg: CfgNode, model: ClipModel, *, batch: int = 1
+) -> tuple[Callable[[], object], str]:
+    """A prediction as PySlowFast makes it: eager, float32, contiguous, nothing folded.
+
+    Args:
+        cfg: of the model.
+        model: of it; runs itself, copied, where PyTorchVideo has no such network.
+        batch: clips of the test crop.
+
+    Returns:
+        What predicts clips of noise, and whose layers run.
+    """
+    clips = [torch.randn(shape) for shape in build_model_inputs(cfg, cfg.DATA.TEST_CROP_SIZE)]
+    clips = [clip.expand(batch, *clip.shape[1:]).contiguous() for clip in clips]
+    known = cfg.MODEL.MODEL_NAME in REFERENCE_NAMES
+    try:
+        network = build_reference_model(cfg) if known else copy.deepcopy(model)
+    except ModuleNotFoundError:
+        known, network = False, copy.deepcopy(model)
+    network.eval()
+    for parameter in network.parameters():
+        parameter.data = parameter.data.contiguous()
+
+    @torch.no_grad()
+    def run() -> object:
+        if not known:
+            return model_scores(network, clips)
+        # PyTorchVideo's SlowFast overwrites the list it is given
+        logits = network(list(clips) if len(clips) > 1 else clips[0])
+        return logits.softmax(dim=-1)
+
+    return run, "PyTorchVideo's layers" if known else "our layers"
+
+
+def model_scores(network: nn.Module, clips: Sequence[Tensor]) -> object:
+    """What a network of ours predicts."""
+    assert isinstance(network, ClipModel)
+    return network.predict(clips)

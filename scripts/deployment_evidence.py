@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""The speeds that docs/deployment.md claims, from nothing: at most 15 minutes on two idle cores.
+
+    python scripts/deployment_evidence.py --output_dir runs/deployment --trained runs/evidence
+
+Every line is one run of tools/benchmark.py, in which PySlowFast's way and ours take turns; goes on
+where it stopped. Networks of the real sizes have random weights, with settled batch norms: there
+is nothing to agree about, only times. Whether a lower precision keeps the answers is measured on
+the networks that scripts/compression_evidence.py trained (--trained, its --output_dir). Writes
+deployment.json and deployment.md.
+
+--int8 also makes and times int8 files (minutes more). --quick shrinks everything to see that it
+runs; the numbers then mean nothing.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from slowfast.reports.table import Table
+from slowfast.utils.errors import one_line_errors
+from slowfast.utils.logging import setup_logging
+from slowfast.utils.stages import Stage, run_stages, show_command
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = "Synthetic/X3D_XT"
+WAYS = ("@eager", "@openvino", "@openvino/bf16")
+NETWORKS = {
+    "x3d_s": ("Kinetics/X3D_S", 20, ["DATA.TEST_CROP_SIZE", 160]),
+    "x3d_m": ("Kinetics/X3D_M", 15, ["DATA.TEST_CROP_SIZE", 224]),
+    "slowfast": ("Kinetics/SLOWFAST_8x8_R50", 9, ["DATA.TEST_CROP_SIZE", 224]),
+    "resnet_lstm": ("EPIC-KITCHENS/RESNET50_LSTM_16", 9, ["MODEL.PRETRAINED", ""]),
+}
+TRAINED = {"x3d": "Synthetic/X3D_T", "slowfast": "Synthetic/SLOWFAST_T"}
+OURS = "eager", "onnxruntime", "openvino"
+VIDEOS = 24  # that the streams of a trained network are compared on
+SPINNING = ("env", "GOMP_SPINCOUNT=300000")
+"""As long as GNU OpenMP's threads spin where they are told nothing."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A line of the table.
+
+    Attributes:
+        text: for people.
+        stage: of which run.
+        way: end of the name of the row.
+        key: of the number in it, parts with dots between.
+        least: it has to reach; ``most``: not to exceed.
+        exact: largest difference of a probability from PyTorch's f32; ``None``: any.
+    """
+
+    text: str
+    stage: str
+    way: str
+    key: str = "ratio.median"
+    least: float | None = None
+    most: float | None = None
+    exact: float | None = None
+
+    def holds(self, value: float | None, row: dict) -> bool:
+        """Whether ``value`` is good enough."""
+        if value is None:
+            return False
+        close = self.exact is None or (row.get("max_score_difference") or 0.0) <= self.exact
+        enough = self.least is None or value >= self.least
+        return close and enough and (self.most is None or value <= self.most)
+
+
+CLAIMS = [
+    Claim("X3D-S, f32 within 1e-3", "x3d_s", "openvino f32", least=4, exact=1e-3),
+    Claim("X3D-M, f32 within 1e-3", "x3d_m", "openvino f32", least=4, exact=1e-3),
+    Claim("X3D-S, bf16", "x3d_s", "openvino bf16", least=6),
+    Claim("X3D-M, bf16", "x3d_m", "openvino bf16", least=6),
+    Claim("SlowFast 8x8, bf16", "slowfast", "openvino bf16", least=7),
+    Claim("ResNet50+LSTM, bf16", "resnet_lstm", "openvino bf16", least=10),
+    Claim("X3D-S, int8", "x3d_s", "int8", least=6),
+    Claim("X3D-M, int8", "x3d_m", "int8", least=6),
+    Claim("SlowFast 8x8, int8", "slowfast", "int8", least=7),
+    Claim("ResNet50+LSTM, int8", "resnet_lstm", "int8", least=10),
+    Claim("trained X3D, bf16: agreement (%)", "agree_x3d", "openvino bf16", "agreement", 99),
+    Claim("trained SlowFast, bf16: agreement (%)", "agree_slowfast", "openvino bf16", "agreement",
+          99),
+    Claim("trained X3D, int8: agreement (%)", "agree_x3d", "int8", "agreement", 99),
+    Claim("trained SlowFast, int8: agreement (%)", "agree_slowfast", "int8", "agreement", 99),
+    Claim("trained X3D stream, bf16: agreement (%)", "agree_stream", "openvino bf16", "agreement",
+          99),
+    Claim("stream X3D-S, f32, against the clip", "stream", "stream openvino f32", least=15),
+    Claim("stream X3D-S, f32, against CoX3D", "stream", "stream openvino f32",
+          "cox3d_ratio.median", 8),
+    Claim("stream X3D-S, bf16, against the clip", "stream", "stream openvino bf16", least=25),
+    Claim("stream X3D-S, GMAC per frame", "stream", "stream openvino f32", "macs_g", most=0.16),
+    Claim("stream X3D-S, state (MB)", "stream", "stream openvino f32", "state_mb", most=13),
+    Claim("stream X3D-S, frames/s from file", "stream", "stream openvino f32",
+          "from_file.frames_per_s.overall", 100),
+    *(
+        Claim(f"X3D-S {way}{said}, 1 busy neighbour: p50 over quiet", stage, way, "busy.p50_times")
+        for stage, way, said in (
+            ("busy", "eager f32", ""), ("busy", "onnxruntime f32", ""),
+            ("busy", "openvino f32", ""), ("busy_spinning", "eager f32", ", OpenMP as it comes"),
+        )
+    ),
+]  # fmt: skip
+
+
+class Evidence:
+    """The runs.
+
+    Args:
+        out: of all files.
+        trained: folder of trained networks; ``None``: no agreement is measured.
+        quick: shrink everything.
+        int8: make and time such files as well.
+    """
+
+    def __init__(self, out: Path, trained: Path | None, *, quick: bool, int8: bool) -> None:
+        self.out, self.trained, self.quick, self.int8 = out, trained, quick, int8
+        self.stages: list[Stage] = []
+
+    def config(self, name: str) -> Path:
+        """A YAML; a small one instead in a hurry."""
+        return ROOT / "configs" / f"{SMALL if self.quick else name}.yaml"
+
+    def add(self, name: str, *words: object, turns: int, needs: tuple[str, ...] = (),
+            before: tuple[str, ...] = ()) -> None:  # fmt: skip
+        """One run of tools/benchmark.py."""
+        folder = self.out / name
+        output = folder / "benchmark.json"
+        steps = ["BENCHMARK.STEPS", 2 if self.quick else turns]
+        command = [*before, sys.executable, str(ROOT / "tools/benchmark.py"),
+                   *map(str, [*words, "--no_memory", "--output", output, *steps])]  # fmt: skip
+        self.stages.append(Stage(name, command, folder, [output], needs))
+
+    def plan(self) -> list[Stage]:
+        """Every run, in order."""
+        for name, (config, turns, words) in NETWORKS.items():
+            path, files = self.config(config), []
+            words = [] if self.quick else words
+            if self.int8:
+                files = [self.add_int8(name, path, words)]
+            needs = (f"{name}_int8",) if files else ()
+            ways = [f"{path}{way}" for way in WAYS]
+            self.add(name, "--compare", f"reference:{path}", *ways, *files, *words,
+                     turns=turns, needs=needs)  # fmt: skip
+        path = self.config("Kinetics/X3D_S")
+        crop = [] if self.quick else ["DATA.TEST_CROP_SIZE", 160]
+        self.add("stream", "--cfg", path, "--stream", "--reference", "--cox3d", "--runtimes",
+                 "openvino,onnxruntime,eager", "--precisions", "f32,bf16", *crop,
+                 turns=30)  # fmt: skip
+        busy = ["--busy", 1, *crop]
+        self.add("busy", "--cfg", path, "--runtimes", ",".join(OURS), *busy, turns=20)
+        self.add("busy_spinning", "--cfg", path, "--runtimes", "eager", *busy, turns=20,
+                 before=SPINNING)  # fmt: skip
+        if self.trained is not None:
+            self.agreement(self.trained)
+        return self.stages
+
+    def add_int8(self, name: str, path: Path, words: list[object]) -> Path:
+        """An int8 file of random weights, to time."""
+        folder = self.out / f"{name}_int8"
+        output = folder / f"{name}_int8.xml"
+        command = [sys.executable, str(Path(__file__).resolve()), "--make_int8", path, output,
+                   *words]  # fmt: skip
+        self.stages.append(Stage(folder.name, [*map(str, command)], folder, [output]))
+        return output
+
+    def agreement(self, trained: Path) -> None:
+        """Of trained networks, on their test split, and on a video of it."""
+        data = ["DATA.PATH_TO_DATA_DIR", trained / "data"]
+        for network, config in TRAINED.items():
+            checkpoint = trained / network / "checkpoints" / "best.pyth"
+            if not checkpoint.is_file():
+                continue
+            file = trained / f"int8_openvino_{network}" / "int8.xml"
+            files = ["--files", file] if file.is_file() else []
+            self.add(f"agree_{network}", "--cfg", ROOT / "configs" / f"{config}.yaml",
+                     "--model_path", checkpoint, "--runtimes", "eager,openvino", "--precisions",
+                     "f32,bf16", *files, "--accuracy", "test", "--choose", 99, *data,
+                     turns=20)  # fmt: skip
+            videos = sorted((trained / "data").rglob("test/**/*.mp4"))
+            videos = videos[:: max(1, len(videos) // VIDEOS)][:VIDEOS]
+            if network == "x3d" and videos:
+                self.add("agree_stream", "--cfg", ROOT / "configs" / f"{config}.yaml",
+                         "--model_path", checkpoint, "--stream", "--runtimes", "eager,openvino",
+                         "--precisions", "f32,bf16", "--video", *videos, turns=20)  # fmt: skip
+
+    def lines(self) -> list[dict]:
+        """The claims of the runs that were made, with what was found."""
+        found = []
+        for claim in CLAIMS:
+            path = self.out / claim.stage / "benchmark.json"
+            if not path.is_file():
+                continue
+            rows = json.loads(path.read_text("utf-8"))["rows"]
+            row = next((row for row in rows if is_way(row, claim.way)), None)
+            if row is None:
+                continue
+            value = look_up(row, claim.key)
+            spread = look_up(row, claim.key.removesuffix(".median"))
+            spread = spread if isinstance(spread, dict) else {}
+            limit = claim.least if claim.most is None else claim.most
+            found.append({
+                "claim": claim.text, "limit": limit, "is_most": claim.most is not None,
+                "value": value, "q25": spread.get("q25"), "q75": spread.get("q75"),
+                "p50_ms": row["p50_ms"], "max_score_difference": row.get("max_score_difference"),
+                "holds": None if limit is None else claim.holds(value, row),
+                "command": claim.stage,
+            })  # fmt: skip
+        return found
+
+    def machine(self) -> dict:
+        """What the numbers depend on."""
+        files = sorted(self.out.glob("*/benchmark.json"))
+        return json.loads(files[0].read_text("utf-8"))["machine"] if files else {}
+
+    def markdown(self, lines: list[dict]) -> str:
+        """The table, the machine and the commands."""
+        columns = ["", "asked", "found (quartiles)", "p50 (ms)", "largest difference", "holds"]
+        rows = []
+        for line in lines:
+            sign = "at most" if line["is_most"] else "at least"
+            asked = None if line["limit"] is None else f"{sign} {line['limit']:g}"
+            value = "-" if line["value"] is None else f"{line['value']:.3g}"
+            if line["q25"] is not None:
+                value += f" ({line['q25']:.3g} to {line['q75']:.3g})"
+            holds = {True: "yes", False: "NO", None: None}[line["holds"]]
+            difference = line["max_score_difference"]
+            rows.append([line["claim"], asked, value, line["p50_ms"], difference, holds])
+        machine = ", ".join(f"{key} {value}" for key, value in self.machine().items())
+        commands = "\n".join(show_command(stage.command) for stage in self.stages)
+        title = "Times as fast as PySlowFast's way in the same run, unless said otherwise"
+        return f"{Table(columns, rows, title).markdown()}\n\n{machine}\n\n```\n{commands}\n```\n"
+
+
+def is_way(row: dict, way: str) -> bool:
+    """Whether a row is of that way: by the end of its name, or by its precision."""
+    return row["precision"] == way or row["name"].endswith(f" {way}")
+
+
+def look_up(row: dict, key: str) -> object:
+    """What is in a row under ``a.b.c``; ``None`` where nothing is."""
+    value: object = row
+    for part in filter(None, key.split(".")):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value if key else None
+
+
+def make_int8(config: Path, target: Path, opts: list[str]) -> None:
+    """An int8 file of random weights, calibrated with noise: for its speed only."""
+    from slowfast.compression.quantization.fake_quant import find_sites
+    from slowfast.compression.quantization.openvino_ptq import OpenVinoQuantizer
+    from slowfast.deploy.benchmarks.sources import Settings, Sources
+    from slowfast.deploy.export.info import read_info, write_info
+    from slowfast.deploy.frames import random_clips
+
+    with TemporaryDirectory() as folder:
+        sources = Sources(Settings(tuple(opts)), Path(folder))
+        onnx_path = sources.export(str(config), "onnx")
+        info = read_info(onnx_path)
+        clips = [random_clips(info, 1, seed=seed) for seed in range(4)]
+        sites = find_sites(sources.load(str(config)).model, clips[0])
+        quantizer = OpenVinoQuantizer(onnx_path, sites, lambda: iter(clips), len(clips))
+        quantizer.write(target)
+    write_info(target, replace(info, precision="int8", format="openvino", parity={}))
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/deployment"))
+    parser.add_argument("--trained", type=Path, help="of scripts/compression_evidence.py")
+    parser.add_argument("--int8", action="store_true", help="also int8 files of the real sizes")
+    parser.add_argument(
+        "--again", action="store_true", help="measure again what was measured before"
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--make_int8", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    setup_logging()
+    with one_line_errors():
+        if args.make_int8:
+            config, target, *opts = args.make_int8
+            make_int8(Path(config), Path(target), opts)
+            return
+        out = args.output_dir.resolve()
+        evidence = Evidence(out, args.trained and args.trained.resolve(), quick=args.quick,
+                            int8=args.int8)  # fmt: skip
+        stages = evidence.plan()
+        run_stages(stages, out, chosen=[stage.name for stage in stages], force=args.again)
+        lines = evidence.lines()
+        found = {"machine": evidence.machine(), "claims": lines}
+        (out / "deployment.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        path = out / "deployment.md"
+        path.write_text(evidence.markdown(lines), "utf-8")
+        logging.info("wrote %s", path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The page about a set of runs, as one HTML file and as Markdown."""

@@ -1,0 +1,1 @@
+"""What folders of runs hold: networks, trainings, exported files, commands."""
