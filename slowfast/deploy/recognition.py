@@ -55,7 +55,7 @@ class Recognition:
 class Guess(NamedTuple):
     """A class and its score. Attributes: its id, its name, 0 to 1."""
 
-    index: int
+    class_id: int
     name: str
     score: float
 

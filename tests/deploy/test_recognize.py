@@ -282,7 +282,7 @@ def test_what_cannot_be_opened(tmp_path):
 
 def test_recognitions_name_their_classes():
     found = Recognition(0.0, 1.0, {"verb": np.array([0.1, 0.6, 0.3])}, 0.01)
-    assert [(g.index, g.name) for g in found.top(2)["verb"]] == [(1, "class 1"), (2, "class 2")]
+    assert [(g.class_id, g.name) for g in found.top(2)["verb"]] == [(1, "class 1"), (2, "class 2")]
     top = found.top(9, {"verb": ["take", "cut", "wash"]})["verb"]
     assert [g.name for g in top] == ["cut", "wash", "take"]
     info = SimpleNamespace(tasks=["verb"], num_classes=[3])

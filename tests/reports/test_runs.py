@@ -10,6 +10,7 @@ from tests.reports.run_folders import (
     COSTS,
     MACHINE,
     SMALL,
+    predictions,
     row,
     write_log,
     write_pruning,
@@ -65,7 +66,7 @@ def test_ways_of_running_go_to_their_networks(tmp_path):
                  "precision": "bf16", "threads": 1, "batch": 1, "p50_ms": 0.5, "p90_ms": 0.6},
         SMALL | {"name": "b", "model": "finetuned.pyth", "form": "clip", "runtime": "openvino",
                  "precision": "f32", "batch": 8, "clips_per_s": {"median": 900.0}},
-        {"name": "c", "model": "finetuned.pyth", "form": "stream", "runtime": "eager",
+        {"name": "c", "model": "finetuned_stream.onnx", "form": "stream", "runtime": "eager",
          "batch": 1, "frames_per_s": {"median": 321.0}},
         {"name": "d", "model": "other.onnx", "form": "clip", "params_m": 7.0, "macs_g": 9.0},
     ]  # fmt: skip
@@ -167,3 +168,16 @@ def test_runtimes_say_what_tells_them_apart():
     assert runtime_name(MACHINE) == "OpenVINO"
     assert runtime_name({"device": "cuda:0"}) == "PyTorch (cuda:0)"
     assert runtime_name({"runtime": "onnxruntime", "precision": "int8"}) == "ONNX Runtime int8"
+
+
+def test_what_is_quantised_is_the_network_that_was_made_before(tmp_path):
+    write_pruning(tmp_path / "prune")
+    rows = {name: row(SMALL, 79.0, p50) for name, p50 in (("float32", 2.0), ("int8", 0.9))}
+    report = {"backend": "onnxruntime", "result": "int8", "split": "test", "rows": rows,
+              "machine": MACHINE | {"runtime": "onnxruntime"}, "files": {}}  # fmt: skip
+    (tmp_path / "quantize").mkdir()
+    (tmp_path / "quantize/quantize.json").write_text(json.dumps(report))
+    found = named(read_runs({"set": tmp_path}))
+    assert "quantize (float32)" not in found
+    assert found["quantize"].parent is found["prune"]
+    assert found["quantize"].root is found["prune (before)"]

@@ -151,7 +151,7 @@ class Timeline:
 
     def mark(self, guess: Guess) -> None:
         """From now on this is seen."""
-        self._now = class_colour(guess.index), guess.score
+        self._now = class_colour(guess.class_id), guess.score
 
     def draw(self, frame: Frame, time_s: float) -> None:
         """The strip up to ``time_s``."""
@@ -281,7 +281,7 @@ class Overlay:
         canvas.rounded_rectangle((0, 0, width - 1, height - 1), radius, ROW_BACK)
         length = round(min(max(guess.score, 0.0), 1.0) * (width - 1))
         if length > 2 * radius:
-            colour = (*class_colour(guess.index), 210)
+            colour = (*class_colour(guess.class_id), 210)
             canvas.rounded_rectangle((0, 0, length, height - 1), radius, colour)
         score = f"{guess.score:.0%}"
         pad = style.gap // 2 + 1

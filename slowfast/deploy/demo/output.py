@@ -132,7 +132,7 @@ class PredictionLog:
             "inference_ms": round(found.seconds * 1e3, 2),
             "top": {
                 task: [
-                    {"class": guess.index, "name": guess.name, "score": round(guess.score, 5)}
+                    {"class": guess.class_id, "name": guess.name, "score": round(guess.score, 5)}
                     for guess in guesses
                 ]
                 for task, guesses in top.items()
@@ -143,7 +143,9 @@ class PredictionLog:
         for task, guesses in top.items():
             for rank, guess in enumerate(guesses, 1):
                 score = round(guess.score, 5)
-                self._rows.writerow([*times.values(), task, rank, guess.index, guess.name, score])
+                self._rows.writerow(
+                    [*times.values(), task, rank, guess.class_id, guess.name, score]
+                )
         self.num_predictions += 1
         for file in (self._json, self._csv):
             file.flush()  # whoever looks meanwhile sees whole lines

@@ -275,9 +275,9 @@ class Drawer:
         """A log line where the best class has changed."""
         names = self.demo.recognizer.class_names
         now = found.top(1, names)
-        best = [guesses[0].index for guesses in now.values()]
+        best = [guesses[0].class_id for guesses in now.values()]
         if self._newest is None or best != [
-            guesses[0].index for guesses in self._newest.top(1).values()
+            guesses[0].class_id for guesses in self._newest.top(1).values()
         ]:
             text = ", ".join(f"{g[0].name} {g[0].score:.0%}" for g in now.values())
             logger.info("%.1f s: %s", found.time_s, text)

@@ -90,6 +90,7 @@ class Gathering:
         kind: str,
     ) -> None:
         rows, machine = document["rows"], document.get("machine", {})
+        elsewhere = {**machine, "runtime": "openvino"}  # what "(openvino)" in a name says
         self._note_machine(machine)
         files = {name: Path(file) for name, file in document.get("files", {}).items()}
         parents = []
@@ -114,7 +115,8 @@ class Gathering:
             parent = parents[0] if parents else None
             variant.parent = parent if parent is not variant else None
             variant.fill(config=(variant.parent.config if variant.parent else None))
-            _take_row(variant, rows[row], machine, document.get("split", "test"), own=True)
+            timed_on = elsewhere if "(openvino)" in row else machine
+            _take_row(variant, rows[row], timed_on, document.get("split", "test"), own=True)
 
     def _original(
         self, path: Path, row: str, facts: Mapping[str, Any], checkpoint: Path | None
@@ -248,7 +250,7 @@ def describe_machine(machine: Mapping[str, Any]) -> str:
     rest = [
         f"{key} {machine[key]}" for key in ("torch", "onnxruntime", "openvino") if key in machine
     ]
-    threads = f", {machine['threads']} threads" if "threads" in machine else ""
+    threads = f", threads: {machine['threads']}" if "threads" in machine else ""
     return f"{machine['name']}{threads}, {', '.join(rest)}".rstrip(", ")
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,11 @@ def read_runs(folders: Mapping[str, Path | str]) -> Runs:
     for path in named:
         gathering.add_training(path)
     reports = [(path, report) for path, found in documents.items() for _, report in found]
-    for step in STEPS:  # what others are made from comes first
+    # What others are made from comes first, and quantising after the others.
+    for is_last, step in product((False, True), STEPS):
         for path, report in reports:
-            gathering.add_report(path, report, step)
+            if ("backend" in report) is is_last:
+                gathering.add_report(path, report, step)
     for path, found in documents.items():
         runs.exports += _exports(named[path], found)
     for path in named:

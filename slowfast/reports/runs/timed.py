@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from slowfast.reports.runs.facts import Runs, Speed, Variant
@@ -83,7 +84,8 @@ def _of_stream(runs: Runs, row: Mapping[str, Any]) -> Variant | None:
             found = next((v for v in runs.variants if same_costs(v, costs)), None)
             if found is not None:
                 return found
-    named = [v for v in runs.variants if v.checkpoint is not None and v.checkpoint.name == model]
+    stem = Path(str(model)).stem.removesuffix("_stream")  # as tools/export.py calls it
+    named = [v for v in runs.variants if v.checkpoint is not None and v.checkpoint.stem == stem]
     return named[0] if len(named) == 1 else None
 
 
