@@ -41,6 +41,7 @@ EXTRAS = {
         "openvino==2026.4.1",
         "coremltools==9.0",
         "nncf==3.4.0",
+        "executorch==1.5.1",
         # The page is served, and used by Chromium where that is installed.
         "fastapi==0.165.0",
         "uvicorn==0.54.0",

@@ -30,7 +30,7 @@ def test_commands_parse(command):
 
 
 def test_tables_are_complete():
-    assert len(COMMANDS) == 3
+    assert len(COMMANDS) == 4
     described = set(re.findall(r"`(\w+)`", TEXT.split("## The description")[1].split("```")[0]))
     assert {field.name for field in fields(ExportInfo)} - {"model_channels", "schema"} <= described
     rows = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE))

@@ -17,7 +17,7 @@ def stages(tmp_path, monkeypatch):
     evidence = SCRIPT["Evidence"](tmp_path, quick=False)
     found = {"rows": {"before": {"latency": {"p50_ms": 5.0}}}}
     monkeypatch.setattr(evidence, "read", lambda name, file: found)
-    for part in ("train", "halve", "latency", "distil", "quantise"):
+    for part in ("train", "halve", "distil", "quantise", "latency", "compare"):
         getattr(evidence, part)()
     return evidence.stages
 

@@ -7,9 +7,9 @@ r"""Write a trained model as files that run without this package, and check that
         --output exported/model.xml DATA.TEST_CROP_SIZE 224
     python tools/export.py --model_path best.pyth --format onnx openvino --stream
 
-Formats: onnx, openvino, torch_export, coreml, executorch; of streams onnx and openvino. Every
-file is run and compared with PyTorch before it gets its name; beside it, <file>.json says all that
-its users must know.
+Formats: onnx, openvino, torch_export, coreml, executorch; of streams onnx, openvino and
+executorch. Every file is run and compared with PyTorch before it gets its name; beside it,
+<file>.json says all that its users must know.
 """
 
 import argparse

@@ -113,8 +113,40 @@ class FileRunner(StreamRunner):
         """The outputs, as arrays that stay as they are."""
 
 
-class OnnxRunner(FileRunner):
-    """ONNX Runtime; the state goes in and comes out."""
+class OutsideRunner(FileRunner):
+    """A file into which the state goes, and out of which the next one comes."""
+
+    def __init__(self, info: StreamInfo) -> None:
+        super().__init__(info)
+        self._arrays: dict[str, Array] = {}
+        self.reset(info.clip.batch or 1)
+
+    def reset(self, batch: int = 1) -> None:
+        self._arrays = {
+            name: np.zeros((batch, *shape), np.float32) for name, shape in self.info.states.items()
+        }
+
+    def run(self, frames: Array) -> list[Array]:
+        found = self.call(frames, self._arrays)
+        count = len(self.info.clip.outputs)
+        self._arrays = dict(zip(self.info.states, found[count:], strict=True))
+        return found[:count]
+
+    @abstractmethod
+    def call(self, frames: Array, state: dict[str, Array]) -> list[Array]:
+        """The outputs, then the next state, as arrays that stay as they are."""
+
+    @property
+    def state(self) -> State:
+        return {name: torch.from_numpy(array.copy()) for name, array in self._arrays.items()}
+
+    @state.setter
+    def state(self, value: State) -> None:
+        self._arrays = {name: value[name].cpu().numpy() for name in self.info.states}
+
+
+class OnnxRunner(OutsideRunner):
+    """ONNX Runtime."""
 
     def __init__(self, path: Path, info: StreamInfo, threads: int | None) -> None:
         super().__init__(info)
@@ -127,27 +159,37 @@ class OnnxRunner(FileRunner):
             str(path), options, providers=["CPUExecutionProvider"]
         )
         self._outputs = [*info.clip.outputs, *(NEXT + name for name in info.states)]
-        self._arrays: dict[str, Array] = {}
-        self.reset(info.clip.batch or 1)
+
+    def call(self, frames: Array, state: dict[str, Array]) -> list[Array]:
+        found: list[Array] = self._session.run(self._outputs, {FRAMES: frames, **state})
+        return found
+
+
+class ExecutorchRunner(OutsideRunner):
+    """ExecuTorch, which holds one call at a time: each copy of a runner opens the file itself."""
+
+    def __init__(self, path: Path, info: StreamInfo) -> None:
+        super().__init__(info)
+        self._path = path
+        self._open()
+
+    def _open(self) -> None:
+        runtime = require("executorch.runtime", extra="executorch").Runtime.get()
+        self._program = runtime.load_program(str(self._path))
+        self._method = self._program.load_method("forward")
 
     def reset(self, batch: int = 1) -> None:
-        self._arrays = {
-            name: np.zeros((batch, *shape), np.float32) for name, shape in self.info.states.items()
-        }
+        check_batch(self.info, batch)
+        super().reset(batch)
 
-    def run(self, frames: Array) -> list[Array]:
-        found = self._session.run(self._outputs, {FRAMES: frames, **self._arrays})
-        count = len(self.info.clip.outputs)
-        self._arrays = dict(zip(self.info.states, found[count:], strict=True))
-        return found[:count]
+    def fork(self) -> Self:
+        other = super().fork()
+        other._open()
+        return other
 
-    @property
-    def state(self) -> State:
-        return {name: torch.from_numpy(array.copy()) for name, array in self._arrays.items()}
-
-    @state.setter
-    def state(self, value: State) -> None:
-        self._arrays = {name: value[name].cpu().numpy() for name in self.info.states}
+    def call(self, frames: Array, state: dict[str, Array]) -> list[Array]:
+        inputs = [torch.from_numpy(array) for array in (frames, *state.values())]
+        return [output.numpy().copy() for output in self._method.execute(inputs)]
 
 
 class OpenVinoRunner(FileRunner):
@@ -169,11 +211,7 @@ class OpenVinoRunner(FileRunner):
         self.reset(info.clip.batch)
 
     def reset(self, batch: int = 1) -> None:
-        if batch != self.info.clip.batch:
-            raise ExportError(
-                f"this file is for {self.info.clip.batch} stream(s) at once, not {batch}: "
-                "export it with that batch"
-            )
+        check_batch(self.info, batch)
         self._request.reset_state()
         for variable in self._variables().values():
             variable.state = self._tensor(np.zeros(variable.state.shape, np.float32))
@@ -205,13 +243,22 @@ class OpenVinoRunner(FileRunner):
             variable.state = self._tensor(np.ascontiguousarray(value[name].cpu().numpy()))
 
 
+def check_batch(info: StreamInfo, batch: int) -> None:
+    """Refuse another number of streams than the file is for."""
+    if batch != info.clip.batch:
+        raise ExportError(
+            f"this file is for {info.clip.batch} stream(s) at once, not {batch}: "
+            "export it with that batch"
+        )
+
+
 def open_stream(
     path: Path | str, *, threads: int | None = None, precision: str = "f32"
 ) -> FileRunner:
     """What runs the exported stream at ``path``.
 
     Args:
-        path: ``.onnx``, or the ``.xml`` of OpenVINO.
+        path: ``.onnx``, the ``.xml`` of OpenVINO, or the ``.pte`` of ExecuTorch.
         threads: to compute with; ``None``: the runtime's choice. Threads wait without spinning in
             either runtime, so that a busy neighbour costs what it takes and no more.
         precision: of OpenVINO's arithmetic; ``bf16`` is faster where the processor has it, and
@@ -227,4 +274,6 @@ def open_stream(
         return OnnxRunner(path, info, threads)
     if path.suffix in (".xml", ".bin"):
         return OpenVinoRunner(path, info, threads, precision)
-    raise ExportError(f"{path}: exported streams end in .onnx or .xml")
+    if path.suffix == ".pte":
+        return ExecutorchRunner(path, info)
+    raise ExportError(f"{path}: exported streams end in .onnx, .xml or .pte")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 
 import torch
 from torch import nn
@@ -17,6 +18,8 @@ def wrap(module: nn.Module, device: torch.device) -> nn.Module:
     if not distributed.is_distributed():
         return module
     ids = [device.index] if device.type == "cuda" else None
+    # Of depthwise weights in channels-last memory, whose gradients are copied: a few kilobytes.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     return DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True)
 
 

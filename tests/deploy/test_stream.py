@@ -165,7 +165,7 @@ def test_what_is_no_stream(tmp_path):
     stream, info = prepare("TinyNet")
     (tmp_path / "step.tflite").write_bytes(b"0")
     write_stream_info(tmp_path / "step.tflite", info)
-    with pytest.raises(ExportError, match=r"end in \.onnx or \.xml"):
+    with pytest.raises(ExportError, match=r"end in \.onnx, \.xml or \.pte"):
         open_stream(tmp_path / "step.tflite")
     assert stream.delay == info.delay
     with pytest.raises(ExportError, match=r"no output 'cosines'"):

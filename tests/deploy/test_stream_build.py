@@ -9,6 +9,7 @@ import torch
 
 from slowfast.checkpoint.io import write_checkpoint
 from slowfast.config import load_cfg
+from slowfast.deploy.export.info import ExportError
 from slowfast.deploy.stream import ModelRunner, open_stream
 from slowfast.models import build_model
 from slowfast.models.streaming import build_streaming
@@ -76,9 +77,31 @@ def test_where_it_goes_and_what_is_refused(tmp_path, capsys):
     assert found["streaming"]
     assert (found["clip"]["kind"], found["clip"]["normalized_inside"]) == ("probabilities", True)
     for words, message in (
-        (["--format", "coreml"], "streams are not written as coreml: onnx, openvino"),
+        (["--format", "coreml"], "streams are not written as coreml: onnx, openvino, executorch"),
         (["--score", "cosines"], "no output 'cosines'"),
     ):
         with pytest.raises(SystemExit):
             export("--model_path", path, "--stream", *words)
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["TinyNet", "ResNet"])
+def test_executorch_runs_streams(family, tmp_path):
+    """Its kernels know 2-D convolutions, of which a step is made."""
+    pytest.importorskip("executorch.exir")
+    path, model, cfg = checkpoint(tmp_path, family)
+    export("--model_path", path, "--format", "executorch", "--stream")
+    reference = ModelRunner(build_streaming(cfg, model))
+    runner = open_stream(tmp_path / "best_stream.pte")
+    other = runner.fork()
+    period, size = runner.info.period, runner.info.clip.crop[0]
+    for number, chunk in enumerate(make_frames(6 * period, size=size).split(period)):
+        for frame in chunk:
+            expected = reference.push(frame)
+        taken = (chunk.permute(1, 2, 0, 3, 4) if period > 1 else chunk[0]).contiguous()
+        if number == 3:
+            other.state, runner = runner.state, other
+        torch.testing.assert_close(runner.push(taken), expected, rtol=0, atol=1e-4)
+    with pytest.raises(ExportError, match="for 1 stream"):
+        runner.reset(2)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.export import ExportedProgram
 
 from slowfast.deploy.export.graph import Source
 from slowfast.deploy.export.info import ExportError
@@ -21,6 +22,11 @@ def write(source: Source, path: Path) -> Path:
         ModuleNotFoundError: ``executorch`` is not installed; says how.
         ExportError: the network has an operation that it cannot convert.
     """
+    return lower(source.program, path, type(source.model).__name__)
+
+
+def lower(program: ExportedProgram, path: Path, name: str) -> Path:
+    """Write a captured network, called ``name`` in errors; see :func:`write`."""
     exir = require("executorch.exir", extra="executorch")
     xnnpack = require(
         "executorch.backends.xnnpack.partition.xnnpack_partitioner", extra="executorch"
@@ -30,14 +36,13 @@ def write(source: Source, path: Path) -> Path:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             edge = exir.to_edge_transform_and_lower(
-                source.program, partitioner=[xnnpack.XnnpackPartitioner()]
+                program, partitioner=[xnnpack.XnnpackPartitioner()]
             )
             path.write_bytes(edge.to_executorch().buffer)
     except Exception as error:  # of many kinds
         path.unlink(missing_ok=True)
         raise ExportError(
-            f"ExecuTorch cannot take {type(source.model).__name__}: {error}. "
-            "Export it as onnx instead"
+            f"ExecuTorch cannot take {name}: {error}. Export it as onnx instead"
         ) from error
     return path
 

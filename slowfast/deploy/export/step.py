@@ -62,6 +62,8 @@ class StepGraph(nn.Module):
     def __init__(self, stream: StreamingModel, clip: ExportInfo, names: Sequence[str]) -> None:
         super().__init__()
         self.stream = copy.deepcopy(stream).cpu().float()
+        for parameter in self.stream.parameters():  # some are views; ExecuTorch minds their strides
+            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
         self.names, self.period = list(names), step_frames(stream)
         self.probabilities, self.is_reversed = clip.kind == PROBABILITIES, clip.is_reversed
         self.factor: Tensor | None

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from slowfast.deploy.export.executorch import lower
 from slowfast.deploy.export.info import (
     PROBABILITIES,
     ExportError,
@@ -200,9 +201,29 @@ class StreamFormat:
     write: Callable[[StreamingModel, Path, StreamInfo], Path]
 
 
+def export_streaming_executorch(stream: StreamingModel, path: Path, info: StreamInfo) -> Path:
+    """Write a stream as ExecuTorch's ``.pte``, the state outside as in ONNX.
+
+    For as many streams at once as ``info`` says, one where it leaves that open.
+
+    Args:
+        stream: not changed.
+        path: ``.pte``; its description is written beside it.
+        info: see :func:`build_stream_info`.
+
+    Raises:
+        ExportError: the file computes something else, or cannot be written.
+        ModuleNotFoundError: ``executorch`` is not installed; says how.
+    """
+    info = replace(info, clip=replace(info.clip, batch=info.clip.batch or 1))
+    lower(capture_step(stream, info), path, f"the stream of {info.clip.model}")
+    return _finish(stream, path, info, "executorch")
+
+
 STREAM_EXPORTERS = {
     "onnx": StreamFormat(".onnx", export_streaming_onnx),
     "openvino": StreamFormat(".xml", export_streaming_openvino),
+    "executorch": StreamFormat(".pte", export_streaming_executorch),
 }
 
 
