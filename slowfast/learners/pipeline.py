@@ -138,6 +138,8 @@ def build_plan(
         made = layout_of_dataset(load_cfg([config], opts).TRAIN.DATASET)
         if find_layout(made).writes_files:  # short clips, seen in every epoch: decoded once
             overrides += ["DATA.CACHE_DIR", str(out / "cache")]
+        if made == "kinetics":  # whose lists have numbers only
+            overrides += ["DATA.CLASS_NAMES_PATH", str(data / "class_names.json")]
     elif not data.is_dir():
         raise StageError(f"--data_dir {data} is not a folder")
     cfg = load_cfg([config], [*overrides, *opts])
