@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
+import signal
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +25,9 @@ from slowfast.utils.errors import USER_ERROR_STATUS, one_line_errors
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux' ``prctl``: the signal that tells a process of its parent's end."""
 
 TIMEOUT = timedelta(minutes=30)
 """How long a collective waits for the other processes before it fails instead of hanging."""
@@ -224,8 +230,20 @@ def _worker(
         torch.set_num_threads(plan.threads)
     place = (plan.shard_id * plan.processes + index, world)
     alone = plan.processes == 1  # in the calling process, which deals with errors itself
+    if not alone:
+        die_with_parent()
     with one_line_errors(traceback=alone), process_group(plan.device, init_method, *place):
         return function(*args)
+
+
+def die_with_parent() -> None:
+    """End this process when the one that started it is gone, killed even (Linux).
+
+    Torch asks for SIGINT then, which a training that was started in the background of a shell
+    ignores: its workers would go on writing checkpoints for ever.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +189,51 @@ def test_pyslowfasts_shards(tmp_path):
         process.join()
         assert process.exitcode == 0
     assert (tmp_path / "told").read_text() == "s0 s1"
+
+
+SLEEPERS = """
+import os, signal, sys, time
+from pathlib import Path
+from slowfast.utils.distributed import LaunchPlan, launch, rank
+
+def sleep(folder):
+    (Path(folder) / f"pid{rank()}").write_text(str(os.getpid()))
+    time.sleep(60)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as of "command &" in a script
+    launch(sleep, (sys.argv[1],), LaunchPlan(processes=2, device="cpu"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells children of their parent's end")
+def test_workers_end_with_a_killed_parent(tmp_path):
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    with subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=env_here()) as parent:
+        pids = [wait_for(tmp_path / f"pid{i}") for i in range(2)]
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if is_running(pid)]
+
+
+def wait_for(path):
+    """The number in a file that another process is about to write."""
+    deadline = time.monotonic() + 60
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline, f"no {path.name}"
+        time.sleep(0.05)
+    return int(path.read_text())
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def env_here():
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
