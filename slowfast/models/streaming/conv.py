@@ -18,8 +18,9 @@ class CachedConv(Stream):
 
     Two-dimensional throughout, which every runtime is good at. The state is the last ``k - 1``
     input frames: they are there anyway, so that remembering them copies nothing. Where outputs are
-    smaller than inputs (a spatial stride, fewer channels), it is what these frames contribute to
-    the next ``k - 1`` outputs instead; the convolutions are the same ones, done a step earlier.
+    smaller than inputs (a spatial stride, fewer channels), or the layer is depthwise, it is what
+    these frames contribute to the next ``k - 1`` outputs instead; the convolutions are the same
+    ones, done a step earlier.
 
     Args:
         conv: of the clip model; its weights are copied.
@@ -45,7 +46,10 @@ class CachedConv(Stream):
         self.bias = None if bias is None else nn.Parameter(bias, False)
         self.options = (conv.stride[1:], conv.padding[1:], conv.dilation[1:], conv.groups)
         self.strided = stride_t > 1
-        smaller = conv.out_channels < conv.in_channels * conv.stride[1] * conv.stride[2]
+        size = conv.in_channels * conv.stride[1] * conv.stride[2]
+        # Sums are new tensors, which OpenVINO takes into its state as they are; frames that only
+        # move from one entry to the next are copied there. So depthwise ones of equal size too.
+        smaller = conv.out_channels < size or conv.out_channels == size == conv.groups
         self.sums_ahead = smaller and kernel > 1 and not self.strided and not wait
 
     @property
