@@ -187,7 +187,8 @@ def test_messages_beyond_all_limits_are_not_even_read(client):
     refused = pytest.raises(ConnectionClosed)
     with client.live() as (socket, _), refused as closed:
         send_and_wait(socket, bytes(2**22))
-    assert closed.value.rcvd.code == 1009
+    # The connection can be gone before the reason has arrived: more was still being sent.
+    assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
     assert client.wait_free()
 
 
