@@ -20,6 +20,7 @@ EXTRAS = {
     "coreml": ["coremltools>=9.0"],  # tools/export.py --format coreml
     "executorch": ["executorch>=1.5.1"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.38", "websockets>=15"],  # tools/serve.py
+    "cox3d": ["continual-inference>=1.2.4"],  # tools/benchmark.py --cox3d, a yardstick
     "dev": [
         "pytest==9.2.0",
         "pytest-xdist==3.8.0",
@@ -32,6 +33,7 @@ EXTRAS = {
         # Independent implementations the tests compare with.
         "pytorchvideo==0.1.5",
         "fvcore==0.1.5.post20221221",
+        "continual-inference==1.2.4",
         "scikit-learn==1.9.1",
         "opencv-python-headless==5.0.0.93",
         # Exported models are run and compared.

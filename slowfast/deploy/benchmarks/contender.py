@@ -98,6 +98,9 @@ def open_contender(spec: Spec, sources: Sources) -> Contender:
         "threads": spec.threads,
         "batch": spec.batch,
     } | found.facts
+    file = Path(spec.path)
+    if file.is_file():  # which network it is, for reports
+        found.facts.setdefault("source", {"file": str(file.resolve())})
     return found
 
 
@@ -232,7 +235,7 @@ def _open_cox3d(spec: Spec, sources: Sources) -> Contender:
     info = build_stream_info(config, model, sources.stream(spec.path))
     step = CoX3DStep(model)
     frame = torch.randn(spec.batch, *info.frame_shape[1:])
-    facts = {"runtime": f"eager, {step.source}", "input": describe_shapes([info.frame_shape])}
+    facts = {"runtime": "eager, continual-inference", "input": describe_shapes([info.frame_shape])}
     run = partial(with_threads, spec.threads, partial(step.push, frame))
     return Contender(spec, spec.name, run, spec.batch, 1, facts)
 
@@ -250,7 +253,8 @@ def with_threads(threads: int, run: Run) -> object:
 def clip_facts(info: ExportInfo, size: int) -> dict[str, Any]:
     """Cost of a clip model on paper."""
     macs = info.macs / 1e9
-    return {
+    origin = {"source": info.source} if info.source else {}
+    return origin | {
         "input": describe_shapes(list(info.inputs.values())),
         "params_m": info.parameters / 1e6,
         "macs_g": macs,
@@ -262,8 +266,10 @@ def clip_facts(info: ExportInfo, size: int) -> dict[str, Any]:
 def stream_facts(info: StreamInfo, size: int) -> dict[str, Any]:
     """Cost of a frame on paper."""
     macs = info.macs / 1e9
-    return {
+    origin = {"source": info.clip.source} if info.clip.source else {}
+    return origin | {
         "input": describe_shapes([info.frame_shape]),
+        "params_m": info.clip.parameters / 1e6,
         "macs_g": macs,
         "flops_g": 2 * macs,
         "size_mib": size / MIB,

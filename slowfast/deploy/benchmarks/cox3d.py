@@ -1,21 +1,21 @@
-"""The other yardstick: X3D frame by frame as CoX3D computes it, on continual-inference.
+"""The other yardstick: X3D frame by frame as CoX3D, on the library continual-inference.
 
-CoX3D (Hedegaard and Iosifidis 2022) itself needs libraries that do not run beside today's torch.
-What its steps spend their time on does: the library's temporal convolution, which convolves the
-newest frame between ``k - 1`` frames of zeros on either side, adds the first of the ``k`` results
-to what earlier frames left for this step, and keeps the others; every layer in float32, batch
-norms by themselves, memory contiguous. Where ``continual-inference`` is installed its own
-convolution runs, else the same sums and buffers of ours.
+CoX3D (Hedegaard and Iosifidis 2022, https://arxiv.org/abs/2106.00050) itself needs libraries that
+do not run beside today's torch; what its steps spend their time in does. So the network is put
+together here as the authors' is (https://github.com/LukasHedegaard/co3d): every convolution, also
+those of one pixel, every delay, sum and sequence is the library's; gates look at single frames;
+float32, batch norms by themselves, memory contiguous. Half of a step's time is the library's own
+work between the layers, which a network of fewer of its parts would not show.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from slowfast.models.base import Preds
 from slowfast.models.layers.head import X3DHead
@@ -26,170 +26,107 @@ from slowfast.models.x3d import X3D
 from slowfast.utils.errors import UserError
 from slowfast.utils.optional import require
 
-LIBRARY = "continual"
-
-
-def has_library() -> bool:
-    """Whether ``continual-inference`` is installed."""
-    return importlib.util.find_spec(LIBRARY) is not None
-
-
-class PartialSums(nn.Module):
-    """A convolution over time, a frame at a time, as continual-inference 1.2.4 does it.
-
-    Args:
-        conv: of the clip model; its weights are shared.
-    """
-
-    def __init__(self, conv: nn.Conv3d) -> None:
-        super().__init__()
-        self.conv, self.index = conv, 0
-        self.others = conv.kernel_size[0] - 1
-        self.buffer: Tensor | None = None
-
-    def forward_step(self, frame: Tensor) -> Tensor:
-        """``(B, C, H, W)`` -> the same of the output, as late as its padding makes it."""
-        conv, count = self.conv, self.others
-        padding = (count, *(int(size) for size in conv.padding[1:]))
-        sums = F.conv3d(frame.unsqueeze(2), conv.weight, None, conv.stride, padding, 1, conv.groups)
-        newest, rest = sums[:, :, 0], sums[:, :, 1:]
-        if self.buffer is None:
-            self.buffer = torch.zeros((count, *rest.shape))
-        order = torch.remainder(torch.arange(count) + self.index, count)
-        ages = torch.arange(count - 1, -1, -1)
-        out = newest + self.buffer[order, :, :, ages].sum(dim=0)
-        if conv.bias is not None:
-            out = out + conv.bias.view(1, -1, 1, 1)
-        self.buffer[self.index] = rest
-        self.index = (self.index + 1) % count
-        return out
-
-
-class LibraryConv(nn.Module):
-    """The library's own.
-
-    Args:
-        conv: of the clip model; its weights are copied.
-    """
-
-    def __init__(self, conv: nn.Conv3d) -> None:
-        super().__init__()
-        self.conv = require(LIBRARY, extra="dev").Conv3d.build_from(conv).eval()
-
-    def forward_step(self, frame: Tensor) -> Tensor:
-        """As :meth:`PartialSums.forward_step`; zeros where the library gives nothing yet."""
-        out = self.conv.forward_step(frame)
-        if isinstance(out, Tensor):
-            return out
-        conv = self.conv
-        sizes = [
-            (size + 2 * padding - kernel) // stride + 1
-            for size, padding, kernel, stride in zip(
-                frame.shape[2:],
-                conv.padding[1:],
-                conv.kernel_size[1:],
-                conv.stride[1:],
-                strict=True,
-            )
-        ]
-        return frame.new_zeros(len(frame), conv.out_channels, *sizes)
-
-
-class Delay(nn.Module):
-    """Frames of ``steps`` ago; zeros at first."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps = steps
-        self.kept: list[Tensor] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.kept.append(x.clone())
-        if len(self.kept) <= self.steps:
-            return torch.zeros_like(x)
-        return self.kept.pop(0)
+LIBRARY, EXTRA = "continual", "cox3d"
 
 
 class CoX3DStep(nn.Module):
     """Logits after every frame; the state is in the object, as in the library.
 
     Args:
-        model: X3D; in evaluation mode. Its layers are shared.
-        reproduce: take our convolution also where the library is installed.
+        model: X3D; in evaluation mode. Its layers are shared, but for the convolutions.
 
     Raises:
         UserError: another network.
+        ModuleNotFoundError: ``continual-inference`` is not installed.
     """
 
-    def __init__(self, model: nn.Module, *, reproduce: bool = False) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         if not isinstance(model, X3D):
             raise UserError(f"CoX3D is an X3D; this is a {type(model).__name__}")
-        self.library = has_library() and not reproduce
-        self.model = model.eval()
-        head = model.head
+        self.parts = Parts(require(LIBRARY, extra=EXTRA))
+        head = model.eval().head
         assert isinstance(head, X3DHead)
         self.head = head
         stages = [getattr(model, name) for name in model.stages]
         stem = stages[0].pathway0_stem
-        self.stem, self.stem_conv = stem, self._conv(stem.conv)
-        blocks = [block for stage in stages[1:] for block in stage.children()]
-        self.blocks = nn.ModuleList(blocks)
-        self.convs = nn.ModuleList(self._conv(branch.b) for branch in branches(blocks))
-        self.delays = nn.ModuleList(
-            Delay(int(branch.b.padding[0]))
-            for branch in branches(blocks)  # as late as the branch
-        )
-        self.window: list[Tensor] = []
-
-    def _conv(self, conv: nn.Conv3d) -> nn.Module:
-        if not self.library:
-            return PartialSums(conv)
-        return LibraryConv(conv)
-
-    @property
-    def source(self) -> str:
-        """Whose convolution it is."""
-        return "continual-inference" if self.library else "reproduced"
+        self.network = self.parts.sequence(
+            self.parts.conv(stem.conv_xy),
+            *self.parts.normed(stem.conv, stem.bn),
+            stem.relu,
+            *(self.parts.block(block) for stage in stages[1:] for block in stage.children()),
+            *self.parts.pooled(head),
+        ).eval()
 
     @torch.no_grad()
-    def push(self, frame: Tensor) -> Preds:
-        """Logits after ``(B, C, H, W)``."""
-        stem, head = self.stem, self.head
-        x = over_time(self.stem_conv, stem.conv_xy(frame.unsqueeze(2)))
-        x = stem.relu(stem.bn(x))
-        for block, conv, delay in zip(self.blocks, self.convs, self.delays, strict=True):
-            x = step_block(block, conv, delay(x), x)
-        x = head.conv_5_relu(head.conv_5_bn(head.conv_5(x)))
-        frames = head.pool_size[0]
-        pooled = F.avg_pool3d(x, (1, *x.shape[3:]))
-        self.window = [*(self.window or [torch.zeros_like(pooled)] * frames)[1:], pooled]
-        x = head.lin_5(torch.cat(self.window, dim=2).mean(dim=2, keepdim=True))
-        x = F.relu(head.lin_5_bn(x) if head.bn_lin5 else x)
-        return head.classify(x.flatten(1))
+    def push(self, frame: Tensor) -> Preds | None:
+        """Logits after ``(B, C, H, W)``; ``None`` while the network waits for more frames."""
+        features = self.network.forward_step(frame)
+        if not isinstance(features, Tensor):
+            return None  # the library's placeholder
+        return self.head.classify(features.flatten(1))
 
 
-def branches(blocks: list[nn.Module]) -> Iterator[X3DBranch]:
-    """The residual branches of X3D's blocks."""
-    for block in blocks:
+class Parts:
+    """Modules of ours as those of the library.
+
+    Args:
+        library: the module ``continual``.
+    """
+
+    def __init__(self, library: ModuleType) -> None:
+        self.library = library
+
+    def sequence(self, *modules: nn.Module) -> Any:
+        return self.library.Sequential(*modules)
+
+    def conv(self, conv: nn.Module) -> nn.Module:
+        return self.library.Conv3d.build_from(conv)
+
+    def frames(self, module: nn.Module) -> nn.Module:
+        """A layer that has no memory."""
+        return self.library.forward_stepping(module)
+
+    def normed(self, conv: nn.Module, norm: nn.Module) -> Sequence[nn.Module]:
+        return self.conv(conv), self.frames(norm)
+
+    def block(self, block: nn.Module) -> nn.Module:
+        """A residual block: its input waits for as long as its branch does."""
         if not (isinstance(block, ResBlock) and isinstance(block.branch2, X3DBranch)):
             raise UserError(f"CoX3D has no {type(block).__name__}")
-        yield block.branch2
+        branch = self.branch(block.branch2)
+        if block.projects:
+            shortcut = self.sequence(*self.normed(block.branch1, block.branch1_bn))
+        else:
+            shortcut = self.library.Delay(branch.delay)
+        both = self.library.BroadcastReduce(shortcut, branch, reduce="sum")
+        return self.sequence(both, nn.ReLU())
 
+    def branch(self, branch: X3DBranch) -> Any:
+        gates = [self.gate(branch.se)] if isinstance(branch.se, SqueezeExcite) else []
+        return self.sequence(
+            *self.normed(branch.a, branch.a_bn),
+            branch.a_relu,
+            *self.normed(branch.b, branch.b_bn),
+            *gates,
+            self.frames(nn.SiLU()),
+            *self.normed(branch.c, branch.c_bn),
+        )
 
-def over_time(conv: nn.Module, x: Tensor) -> Tensor:
-    """A step of a temporal convolution on ``(B, C, 1, H, W)``."""
-    return conv.forward_step(x.squeeze(2)).unsqueeze(2)  # type: ignore[operator]
+    def gate(self, gate: SqueezeExcite) -> nn.Module:
+        """Of the frame, whatever form the model has."""
+        path = self.sequence(
+            self.library.AdaptiveAvgPool3d((1, 1, 1), kernel_size=1),
+            *(self.conv(gate.fc1), gate.relu, self.conv(gate.fc2), gate.sigmoid),
+        )
+        return self.library.Residual(path, reduce="mul")
 
-
-def step_block(block: nn.Module, conv: nn.Module, late: Tensor, x: Tensor) -> Tensor:
-    """One residual block on ``(B, C, 1, H, W)``; ``late`` is its input as old as the branch is."""
-    assert isinstance(block, ResBlock)
-    assert isinstance(block.branch2, X3DBranch)
-    branch = block.branch2
-    shortcut = block.branch1_bn(block.branch1(late)) if block.projects else late
-    y = branch.a_relu(branch.a_bn(branch.a(x)))
-    y = branch.b_bn(over_time(conv, y))
-    if isinstance(branch.se, SqueezeExcite):
-        y = SqueezeExcite.forward(branch.se, y)  # of the frame, whatever form the model has
-    return F.relu(shortcut + branch.c_bn(branch.c(branch.b_act(y))))
+    def pooled(self, head: X3DHead) -> Sequence[nn.Module]:
+        """The head up to its classifier."""
+        normed = [self.frames(head.lin_5_bn)] if head.bn_lin5 else []
+        return (
+            *self.normed(head.conv_5, head.conv_5_bn),
+            head.conv_5_relu,
+            self.library.AdaptiveAvgPool3d((1, 1, 1), kernel_size=head.pool_size[0]),
+            *(self.conv(head.lin_5), *normed, nn.ReLU()),
+        )
