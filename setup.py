@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "video": ["opencv-python-headless>=4.10", "torchcodec==0.13.0"],  # other decoding backends
     "images": ["simplejpeg>=1.8"],  # folders of JPEGs faster than with Pillow
+    "shards": ["fsspec>=2025.2"],  # shards behind a URL
     "prune": ["torch-pruning==1.6.1"],
     "pytorchvideo": ["pytorchvideo==0.1.5"],  # MODEL.MODEL_NAME PTV...
     "deploy": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22", "openvino>=2025.2"],
@@ -19,6 +20,7 @@ EXTRAS = {
     ],
     "coreml": ["coremltools>=9.0"],  # tools/export.py --format coreml
     "executorch": ["executorch>=1.5.1"],
+    "slurm": ["submitit>=1.5"],  # tools/submit.py
     "serve": ["fastapi>=0.115", "uvicorn>=0.38", "websockets>=15"],  # tools/serve.py
     "cox3d": ["continual-inference>=1.2.4"],  # tools/benchmark.py --cox3d, a yardstick
     "dev": [
@@ -26,6 +28,7 @@ EXTRAS = {
         "pytest-xdist==3.8.0",
         "pytest-timeout==2.4.0",
         "pytest-cov==7.1.0",
+        "hypothesis==6.170.15",
         "ruff==0.17.5",
         "mypy==2.4.1",
         "types-PyYAML==6.0.12.20261113",
@@ -36,6 +39,7 @@ EXTRAS = {
         "continual-inference==1.2.4",
         "scikit-learn==1.9.1",
         "opencv-python-headless==5.0.0.93",
+        "webdataset==1.0.2",
         # Exported models are run and compared.
         "onnx==1.23.2",
         "onnxscript==0.7.2",
@@ -48,6 +52,7 @@ EXTRAS = {
         "fastapi==0.165.0",
         "uvicorn==0.54.0",
         "websockets==17.4",
+        "submitit==1.5.4",
         "selenium==4.51.0",
     ],
 }

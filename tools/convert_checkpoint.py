@@ -16,6 +16,7 @@ from pathlib import Path
 
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import UserError, one_line_errors
+from slowfast.utils.files import write_text
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     print(*conversion_notes(conversion), sep="\n")
     if args.report is not None:
         args.report.parent.mkdir(parents=True, exist_ok=True)
-        args.report.write_text(json.dumps(conversion.as_dict(), indent=1) + "\n", "utf-8")
+        write_text(args.report, json.dumps(conversion.as_dict(), indent=1) + "\n")
     conversion.check()
     if cfg is not None:
         build_config_check(cfg, dict(conversion.kept), args.input)

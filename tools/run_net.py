@@ -34,16 +34,12 @@ def main(argv: list[str] | None = None) -> None:
         limit_spinning()
         # torch loads here, so that --help and a misspelt key answer at once.
         from slowfast.deploy.runtime import OPEN_FILES
-        from slowfast.engine.run import run
+        from slowfast.reports.board.build import run_with_board
         from slowfast.reports.evaluation import ReportTest
-        from slowfast.reports.tensorboard import ClipDrawer, draw_confusion
         from slowfast.utils.distributed import launch, plan_launch
 
-        data = cfg.DATA
         job = partial(
-            run,
-            draw=[draw_confusion],
-            draw_batch=[ClipDrawer(data.MEAN, data.STD, data.REVERSE_INPUT_CHANNEL)],
+            run_with_board,
             on_predictions=[ReportTest(Path(cfg.OUTPUT_DIR), tuple(cfg.TEST.TOPK))],
             open_files=OPEN_FILES,
         )

@@ -5,19 +5,19 @@ Also written: an archive of arrays, plain pickled data.
 
 from __future__ import annotations
 
-import importlib
 import pickle
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from slowfast.checkpoint.io import CheckpointError
+from slowfast.utils.errors import shortened
+from slowfast.utils.safe_pickle import PlainUnpickler
 
 PATHWAY = {"": "0", "t_": "1"}
 """Prefix of a blob -> pathway: the Fast one's start with ``t_`` (temporal)."""
@@ -77,6 +77,13 @@ BLOBS: tuple[tuple[str, str], ...] = (
 )
 """Module name -> layer in the file: the way back. ``{last}`` is the last block of Fast's stage."""
 
+NEEDED = frozenset({
+    "collections.OrderedDict", "numpy.ndarray", "numpy.dtype", "_codecs.encode",
+    "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
+})  # fmt: skip
+"""Classes and functions that pickled arrays name."""
+LONGEST_CAUSE = 400  # characters
+
 NORM_LEAVES = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
 
 
@@ -103,8 +110,8 @@ def caffe2_name(blob: str) -> str:
             if match:
                 return f"{module(match)}.{entry}"
     raise CheckpointError(
-        f"no rule turns the caffe2 blob {blob!r} into a parameter name: the file is of a network "
-        "that is not built here"
+        f"no rule turns the caffe2 blob {shortened(blob)} into a parameter name: the file is of a "
+        "network that is not built here"
     )
 
 
@@ -136,8 +143,9 @@ def caffe2_blob(name: str, last_block: Mapping[int, int]) -> str:
         leaves = NORM_LEAVES if module.endswith("bn") else {"weight": "w", "bias": "b"}
         if leaf in leaves:
             return f"{layer}_{leaves[leaf]}"
-    raise CheckpointError(f"caffe2's files have no layer for {name!r}: they hold ResNets, SlowFast "
-                          "and X3D with one task")  # fmt: skip
+    raise CheckpointError(
+        f"caffe2's files have no layer for {name!r}: they hold ResNets, SlowFast, X3D with one task"
+    )
 
 
 def from_caffe2(blobs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -176,7 +184,11 @@ def read_caffe2(path: Path | str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: not such a file, or one that would run code.
     """
-    return from_caffe2(read_blobs(path))
+    blobs = read_blobs(path)
+    try:
+        return from_caffe2(blobs)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def read_blobs(path: Path | str) -> dict[str, Tensor]:
@@ -190,15 +202,16 @@ def read_blobs(path: Path | str) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no caffe2 weights at {path}")
     with path.open("rb") as file:
         try:
-            content = ArrayUnpickler(file).load()
-        except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError) as error:
-            raise CheckpointError(f"{path} is not a readable caffe2 .pkl: {error}") from error
+            content = ArrayUnpickler(file, str(path), "latin1").load()
+        except Exception as error:  # a damaged pickle can raise almost anything
+            cause = str(error) if len(str(error)) < LONGEST_CAUSE else shortened(str(error))
+            raise CheckpointError(f"{path} is not a readable caffe2 .pkl: {cause}") from error
     blobs = content.get("blobs") if isinstance(content, dict) else None
     if not isinstance(blobs, dict):
         raise CheckpointError(f"{path} holds no caffe2 weights: a dictionary with `blobs` expected")
-    wrong = [name for name, value in blobs.items() if not _is_numeric(value)]
+    wrong = [n for n, value in blobs.items() if not (isinstance(n, str) and _is_numeric(value))]
     if wrong:
-        raise CheckpointError(f"{path}: blobs {wrong[:3]} are not arrays of numbers")
+        raise CheckpointError(f"{path}: blobs {shortened(wrong[:3])} are not arrays of numbers")
     return {blob: torch.from_numpy(np.array(value)) for blob, value in blobs.items()}  # copies
 
 
@@ -208,33 +221,18 @@ def _is_numeric(value: Any) -> bool:
     )
 
 
-class ArrayUnpickler(pickle.Unpickler):
+class ArrayUnpickler(PlainUnpickler):
     """Builds containers, numbers and NumPy arrays; refuses every other class and function."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file, encoding="latin1")
-
     def find_class(self, module: str, name: str) -> Any:
-        allowed: dict[tuple[str, str], Any] = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): _encode_latin1,
-        }
-        core = importlib.import_module("numpy._core.multiarray")
-        for package in ("numpy.core", "numpy._core"):  # before and since NumPy 2
-            allowed[f"{package}.multiarray", "_reconstruct"] = core._reconstruct
-            allowed[f"{package}.multiarray", "scalar"] = core.scalar
-        if (module, name) not in allowed:
+        """What a pickle of arrays names.
+
+        Raises:
+            pickle.UnpicklingError: it is something else.
+        """
+        if f"{module}.{name}".replace("numpy._core.", "numpy.core.") not in NEEDED:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which arrays of weights do not need; loading it "
-                "could run any code, so it is refused"
+                f"it asks for {shortened(f'{module}.{name}')}, which arrays of weights do not "
+                "need; loading it could run any code, so it is refused"
             )
-        return allowed[module, name]
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """How Python 3 pickles bytes at protocol 2; no other codec is needed."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"unexpected text encoding {encoding!r}")
-    return text.encode("latin1")
+        return super().find_class(module, name)

@@ -19,13 +19,13 @@ from slowfast.checkpoint.io import (
     CheckpointError,
     read_checkpoint,
     save_atomically,
-    write_atomically,
 )
 from slowfast.checkpoint.layouts import LAYOUTS, State, Step, detect, plan, reason_for
 from slowfast.checkpoint.match import MatchReport, compare, fit_shapes
 from slowfast.checkpoint.pytorchvideo import is_pytorchvideo
 from slowfast.checkpoint.resize import fit_to_checkpoint
 from slowfast.config import cfg_from_yaml
+from slowfast.utils.files import write_atomically
 
 NAMES_SHOWN = 5
 KEPT_KEYS = ("cfg", "widths")

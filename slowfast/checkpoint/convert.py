@@ -15,6 +15,7 @@ from slowfast.checkpoint.match import fit_shapes
 from slowfast.checkpoint.mobilenetv3_ote import from_ote, is_ote
 from slowfast.checkpoint.published import from_epic_lstm, from_imfe, is_epic_lstm, is_imfe
 from slowfast.checkpoint.pytorchvideo import from_pytorchvideo, is_pytorchvideo, wrapped
+from slowfast.utils.errors import shortened
 
 FORMATS = ("auto", "pytorch", "caffe2", "pytorchvideo", "ote")
 STATE_KEYS = ("model_state", "model_state_dict", "state_dict", "model")
@@ -90,9 +91,10 @@ def find_weights(
     """The weights inside a checkpoint dictionary under the names they have there."""
     inner = next((checkpoint[k] for k in STATE_KEYS if isinstance(checkpoint.get(k), dict)), None)
     state = checkpoint if inner is None else inner
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not state or not all(isinstance(n, str) and isinstance(v, Tensor) for n, v in state.items()):
         raise CheckpointError(
-            f"{source} holds no weights under {', '.join(STATE_KEYS)}; it has {sorted(checkpoint)}"
+            f"{source} holds no weights under {', '.join(STATE_KEYS)}; it has "
+            f"{shortened(list(checkpoint))}"
         )
     return state
 

@@ -14,6 +14,10 @@
                      these (see ``Trainer.state_dict``); in ``best.pyth`` the metrics instead
 ===================  ============================================================
 
+``checkpoint_epoch_00010_iter_00250.pyth`` is the state 250 batches later, within the eleventh
+epoch: of a run that was asked to stop, or of ``TRAIN.CHECKPOINT_STEPS``. It goes when an epoch's
+file is newer.
+
 Keys may be added, never renamed: old files must load, and old loaders must read new files.
 """
 
@@ -21,23 +25,26 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import nn
 
+from slowfast.utils.archives import BombError, check_allocations, check_tensors, check_unpacked
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_atomically
 from slowfast.utils.widths import read_widths
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"checkpoint_epoch_(\d+)\.pyth")
+_NAME = re.compile(r"checkpoint_epoch_(\d+)(?:_iter_(\d+))?\.pyth")
+KEPT_WITHIN_EPOCH = 2
+"""Newest files within an epoch that stay: one may turn out to be damaged."""
 
 
 class CheckpointError(UserError, RuntimeError):
@@ -59,6 +66,17 @@ def checkpoint_path(output_dir: Path | str, epoch: int, task: str = "") -> Path:
     return Path(output_dir, "checkpoints", f"{_prefix(task)}checkpoint_epoch_{epoch + 1:05d}.pyth")
 
 
+def within_epoch_path(output_dir: Path | str, epoch: int, iteration: int, task: str = "") -> Path:
+    """The file of the state after ``iteration`` batches of ``epoch`` (from 0).
+
+    Example:
+        >>> within_epoch_path("out", 10, 250).name
+        'checkpoint_epoch_00010_iter_00250.pyth'
+    """
+    path = checkpoint_path(output_dir, epoch - 1, task)
+    return path.with_name(f"{path.stem}_iter_{iteration:05d}.pyth")
+
+
 def best_path(output_dir: Path | str, task: str = "") -> Path:
     """Where the weights with the best validation metric are kept."""
     return Path(output_dir, "checkpoints", f"{_prefix(task)}best.pyth")
@@ -70,21 +88,27 @@ def _prefix(task: str) -> str:
 
 def list_checkpoints(output_dir: Path | str, task: str = "") -> list[Path]:
     """The epoch checkpoints of a run, oldest epoch first."""
+    return [path for (_, iteration), path in _list_states(output_dir, task) if not iteration]
+
+
+def list_states(output_dir: Path | str, task: str = "") -> list[Path]:
+    """All that a run can be resumed from, also within an epoch, oldest state first."""
+    return [path for _, path in _list_states(output_dir, task)]
+
+
+def _list_states(output_dir: Path | str, task: str) -> list[tuple[tuple[int, int], Path]]:
+    """Pairs of (epochs done, batches of the next) and the file."""
     found = []
     for path in Path(output_dir, "checkpoints").glob(f"{_prefix(task)}checkpoint_epoch_*.pyth"):
         match = _NAME.fullmatch(path.name.removeprefix(_prefix(task)))
         if match:
-            found.append((int(match[1]), path))
-    return [path for _, path in sorted(found)]
+            found.append(((int(match[1]), int(match[2] or 0)), path))
+    return sorted(found)
 
 
 def last_checkpoint(output_dir: Path | str, task: str = "") -> Path | None:
-    """The newest epoch's file, or ``None`` when there is none to resume from."""
-    return max(list_checkpoints(output_dir, task), key=_epoch_in_name, default=None)
-
-
-def _epoch_in_name(path: Path) -> int:
-    return int(path.stem.rpartition("_")[2])
+    """The newest epoch's file, or ``None`` when there is none."""
+    return next(reversed(list_checkpoints(output_dir, task)), None)
 
 
 def write_checkpoint(
@@ -130,35 +154,6 @@ def save_atomically(state: Mapping[str, Any], path: Path) -> None:
     write_atomically(path, lambda file: torch.save(dict(state), file))
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file such that ``path`` holds the old one or the whole new one, never a part.
-
-    The bytes are on the disk before the name is: also a power cut leaves one of the two.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.tmp")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(f"cannot write {path}: {error}. Is the disk full?") from error
-    partial.replace(path)
-    _fsync_directory(path.parent)
-
-
-def _fsync_directory(directory: Path) -> None:
-    if os.name != "posix":
-        return  # other systems cannot open a directory
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """The dictionary described above, on the CPU.
 
@@ -172,9 +167,13 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}.{_alternatives(path)}")
-    _check_integrity(path)
+    check_integrity(path)
     try:
+        check_allocations(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+        check_tensors(state, path)
+    except BombError as error:
+        raise CheckpointError(str(error)) from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, error)) from error
     except Exception as error:  # of many kinds: any bytes are taken for opcodes
@@ -184,17 +183,28 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     return state
 
 
-def _check_integrity(path: Path) -> None:
-    """torch does not look at the checksums it writes; a flipped bit would train on."""
+def check_integrity(path: Path) -> None:
+    """Compare a checkpoint with its checksums, which torch writes and does not look at.
+
+    Without this, training would go on with a flipped bit.
+
+    Raises:
+        CheckpointError: cut short or damaged.
+    """
     with path.open("rb") as file:
         is_archive = file.read(2) == b"PK"
     if not is_archive:
         return  # formats before torch 1.6 and caffe2 carry no checksum
     try:
         with zipfile.ZipFile(path) as archive:
+            check_unpacked(archive, path)
             broken = archive.testzip()
+    except BombError as error:
+        raise CheckpointError(str(error)) from error
     except zipfile.BadZipFile as error:
         raise _damaged(path, "the file is cut short") from error
+    except Exception as error:  # of many kinds: a flipped bit may announce any compression
+        raise _damaged(path, f"its list of contents is wrong ({error})") from error
     if broken is not None:
         raise _damaged(path, f"wrong checksum of {broken}")
 
@@ -231,20 +241,26 @@ def _alternatives(path: Path) -> str:
 def read_last_checkpoint(
     output_dir: Path | str, task: str = ""
 ) -> tuple[Path, dict[str, Any]] | None:
-    """The newest epoch checkpoint that can be read, or ``None`` when there are no files.
+    """The newest state that can be read, also within an epoch, or ``None`` when there are no files.
 
-    Newer files that are damaged are named in a warning and passed over.
+    Newer files that are damaged are passed over; warnings name them and what is taken instead.
 
     Raises:
         CheckpointError: there are files, and none can be read: starting from scratch instead
             would overwrite what may still be rescued.
     """
-    paths = list_checkpoints(output_dir, task)
+    paths = list_states(output_dir, task)
+    passed: list[str] = []
     for path in reversed(paths):
         try:
-            return path, read_checkpoint(path)
+            state = read_checkpoint(path)
         except CheckpointError as error:
             logger.warning("passing over an unreadable checkpoint: %s", error)
+            passed.append(path.name)
+            continue
+        if passed:
+            logger.warning("falling back to %s instead of %s", path, ", ".join(passed))
+        return path, state
     if paths:
         raise CheckpointError(
             f"none of the {len(paths)} checkpoints in {paths[0].parent} can be read. "
@@ -254,8 +270,16 @@ def read_last_checkpoint(
 
 
 def prune_checkpoints(output_dir: Path | str, keep: int, task: str = "") -> list[Path]:
-    """Delete all but the ``keep`` newest epoch checkpoints (0 keeps all); returns the deleted."""
+    """Delete all but the ``keep`` newest epoch checkpoints (0 keeps all); returns the deleted.
+
+    Of the files within epochs go those that are older than an epoch's, or not among the newest two.
+    """
     doomed = list_checkpoints(output_dir, task)[:-keep] if keep > 0 else []
+    states = _list_states(output_dir, task)
+    newest = max((place for place, _ in states if not place[1]), default=(0, 0))
+    within = [(place, path) for place, path in states if place[1]]
+    doomed += [path for place, path in within[:-KEPT_WITHIN_EPOCH] if place > newest]
+    doomed += [path for place, path in within if place < newest]
     for path in doomed:
         path.unlink(missing_ok=True)
     return doomed

@@ -6,7 +6,6 @@ A checkpoint of a pruned network holds the table of its widths as JSON under ``w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from slowfast.checkpoint.match import CheckpointMismatch
+from slowfast.utils.plain_json import parse_json
 from slowfast.utils.widths import (
     GATES,
     WidthError,
@@ -48,7 +48,7 @@ def fit_to_checkpoint(
     if text is None:
         return False
     try:
-        fit_to_widths(model, json.loads(text))
+        fit_to_widths(model, parse_json(text))
     except (ValueError, TypeError, AttributeError) as error:  # WidthError is a ValueError
         raise CheckpointMismatch(
             f"{source} is of a pruned network, and its widths do not fit: {error}"

@@ -13,6 +13,8 @@ from slowfast.config.keys import ConfigError
 
 logger = logging.getLogger(__name__)
 
+LONGEST = 1000  # characters of a message
+
 
 def check_cfg(cfg: CfgNode) -> None:
     """Raise where keys contradict one another; warn where they are likely a mistake.
@@ -31,6 +33,8 @@ def num_pathways(cfg: CfgNode) -> int:
 
 def _require(holds: bool, message: str) -> None:
     if not holds:
+        if len(message) > LONGEST:  # of a list with thousands of entries
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
         raise ConfigError(message)
 
 
@@ -276,6 +280,23 @@ def _augment(cfg: CfgNode) -> None:
         )
 
 
+def _distributed(cfg: CfgNode) -> None:
+    keys, train = cfg.DISTRIBUTED, cfg.TRAIN
+    if keys.STRATEGY != "fsdp":
+        return
+    compression = "fp16" if cfg.MODEL.FP16_ALLREDUCE else keys.GRAD_COMPRESSION
+    _require(
+        compression == "none",
+        f"DISTRIBUTED.GRAD_COMPRESSION {compression} is a way of DISTRIBUTED.STRATEGY ddp: fsdp "
+        "sends shares, not copies; set one of them",
+    )
+    _require(
+        not (train.MIXED_PRECISION and train.AMP_DTYPE == "fp16"),
+        "TRAIN.AMP_DTYPE fp16 scales losses by gradients of which DISTRIBUTED.STRATEGY fsdp has "
+        "shares; set TRAIN.AMP_DTYPE bf16",
+    )
+
+
 CHECKS: tuple[Callable[[CfgNode], None], ...] = (
     _pathways,
     _model,
@@ -287,4 +308,5 @@ CHECKS: tuple[Callable[[CfgNode], None], ...] = (
     _test_crop,
     _schedule,
     _processes,
+    _distributed,
 )

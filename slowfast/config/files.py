@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import Any
 
 import yaml
 
-from slowfast.config.keys import ConfigError
+from slowfast.config.keys import ConfigError, called, shown
+from slowfast.config.safe_yaml import BoundedLoader, parse_yaml
 
 logger = logging.getLogger(__name__)
 
 BASE = "_BASE_"
+LARGEST = 1 << 20  # bytes of a file
+MOST_FILES = 100  # of a chain
 IsNode = Callable[[str], bool]
 
 
@@ -37,7 +41,7 @@ class Lines(dict[str, Any]):
         self.lines: dict[str, int] = {}
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(BoundedLoader):
     """Safe YAML whose mappings are :class:`Lines`; tuples (old dumps have them) are lists."""
 
     source = "the text"
@@ -47,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         yield mapping  # filled later, so that anchors may refer to it
         self.flatten_mapping(node)
         for key_node, value_node in node.value:
-            name = str(self.construct_object(key_node, deep=True))
+            name = _name(self.construct_object(key_node, deep=True))
             value = self.construct_object(value_node, deep=True)
             line = key_node.start_mark.line + 1
             if name in mapping and mapping[name] != value:
@@ -60,6 +64,10 @@ class _Loader(yaml.SafeLoader):
 
     def construct_tuple(self, node: yaml.SequenceNode) -> list[Any]:
         return list(self.construct_sequence(node, deep=True))
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else shown(value)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_lines)
@@ -75,7 +83,7 @@ def read_file(path: Path | str, is_node: IsNode) -> list[Setting]:
         path: the file; its ``_BASE_`` is a path, or a list of paths, relative to its folder.
         is_node: tells whether a dotted name is a node, so that its mapping is opened.
     """
-    return _read_chain(Path(path).expanduser(), is_node, ())
+    return _read_chain(Path(path), is_node, (), [])
 
 
 def read_text(text: str, source: str, is_node: IsNode) -> list[Setting]:
@@ -83,8 +91,13 @@ def read_text(text: str, source: str, is_node: IsNode) -> list[Setting]:
     return list(_settings(_parse(text, source), "", source, is_node))
 
 
-def _read_chain(path: Path, is_node: IsNode, chain: tuple[Path, ...]) -> list[Setting]:
-    resolved = path.resolve()
+def _read_chain(
+    path: Path, is_node: IsNode, chain: tuple[Path, ...], seen: list[Path]
+) -> list[Setting]:
+    path, resolved = _located(path, chain)
+    seen.append(resolved)
+    if len(seen) > MOST_FILES:
+        raise ConfigError(f"{seen[0]}: more than {MOST_FILES} files by {BASE}; name fewer")
     if resolved in chain:
         names = " -> ".join(str(step) for step in (*chain, resolved))
         raise ConfigError(f"{BASE} goes in a circle: {names}")
@@ -93,16 +106,42 @@ def _read_chain(path: Path, is_node: IsNode, chain: tuple[Path, ...]) -> list[Se
     if isinstance(bases, str):
         bases = [bases]
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise ConfigError(f"{path}: {BASE} must be a path or a list of paths, got {bases!r}")
+        raise ConfigError(f"{path}: {BASE} must be a path or a list of paths, got {shown(bases)}")
     settings = []
     for base in bases:
-        settings += _read_chain(path.parent / Path(base).expanduser(), is_node, (*chain, resolved))
+        settings += _read_chain(_below(path.parent, base), is_node, (*chain, resolved), seen)
     return settings + list(_settings(mapping, "", str(path), is_node))
 
 
-def _read(path: Path, chain: tuple[Path, ...]) -> str:
-    wanted = f" ({BASE} of {chain[-1]})" if chain else ""
+def _below(folder: Path, base: str) -> Path:
+    """A base of a file in ``folder``; one that starts in somebody's home is not below it."""
+    return Path(base) if base.startswith("~") else folder / base
+
+
+def _located(path: Path, chain: tuple[Path, ...]) -> tuple[Path, Path]:
     try:
+        path = path.expanduser()
+        return path, path.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a zero byte, an unknown user, a loop
+        raise ConfigError(
+            f"no config file {shown(str(path))}{_wanted(chain)}: {error}. Correct the path"
+        ) from None
+
+
+def _wanted(chain: tuple[Path, ...]) -> str:
+    return f" ({BASE} of {chain[-1]})" if chain else ""
+
+
+def _read(path: Path, chain: tuple[Path, ...]) -> str:
+    wanted = _wanted(chain)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise ConfigError(
+                f"{path}{wanted} is no config file: a text of at most {LARGEST} bytes is expected"
+            )
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"no config file {path}{wanted}.{_similar(path)}") from None
@@ -140,9 +179,7 @@ def _parse(text: str, source: str) -> Lines:
             "not finished; keep one side and delete the marker lines"
         )
     try:
-        loader = _Loader(text)
-        loader.source = source
-        mapping = loader.get_single_data()
+        mapping = parse_yaml(text, _Loader, source)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"{_place(source, error)}: not valid YAML: {_reason(error)}") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -152,7 +189,7 @@ def _parse(text: str, source: str) -> Lines:
     if not isinstance(mapping, Lines):
         raise ConfigError(
             f"{source}: expected config nodes such as MODEL:, got {type(mapping).__name__} "
-            f"{mapping!r}"
+            f"{shown(mapping)}"
         )
     return mapping
 
@@ -180,7 +217,9 @@ def _settings(
             if value is None:
                 continue  # "TRAIN:" with everything below it commented out
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{name} in {where} is a node with keys below it, got {value!r}")
+                raise ConfigError(
+                    f"{called(name)} in {where} is a node with keys below it, got {shown(value)}"
+                )
             yield from _settings(value, f"{name}.", source, is_node)
         else:
             yield Setting(name, value, where)

@@ -11,9 +11,26 @@ from typing import Any, Union
 
 import yaml
 
+from slowfast.config.safe_yaml import parse_yaml
+from slowfast.utils.errors import shortened
+
 
 class ConfigError(ValueError):
     """A config cannot be used; the message names the key or file, the reason and the fix."""
+
+
+LONGEST_SHOWN = 160  # characters of a value in a message
+LARGEST = 2**64 - 1
+
+
+def shown(value: Any) -> str:
+    """A value for a message, which stays short whatever the value is."""
+    return shortened(value, LONGEST_SHOWN)
+
+
+def called(name: str) -> str:
+    """The name of a key for a message; of what can be no key, its beginning in quotes."""
+    return name if len(name) <= LONGEST_SHOWN and name.isprintable() and name else shown(name)
 
 
 @dataclass(frozen=True)
@@ -77,13 +94,14 @@ def coerce(value: Any, key: Key) -> Any:
         if type(None) in key.allowed:
             return None
         if str in key.allowed:
+            _check_value("", key)
             return ""  # "CHECKPOINT_FILE_PATH:" with nothing behind it
     for kind in sorted(key.allowed, key=_specificity):
         converted = _convert(value, kind, key.element)
         if converted is not _NO:
             _check_value(converted, key)
             return converted
-    raise ConfigError(f"expected {expected(key)}, got {value!r} ({type(value).__name__})")
+    raise ConfigError(f"expected {expected(key)}, got {shown(value)} ({type(value).__name__})")
 
 
 def expected(key: Key) -> str:
@@ -118,7 +136,7 @@ def _convert(value: Any, kind: type, element: type | None) -> Any:
     if isinstance(value, str) and kind is not str:
         return _from_text(value.strip(), kind)
     if kind is float and type(value) is int:
-        return float(value)
+        return float(value) if abs(value) <= LARGEST else _NO
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     return value if type(value) is kind else _NO
@@ -129,7 +147,7 @@ def _from_text(text: str, kind: type) -> Any:
         return _BOOLS.get(text.lower(), _NO)
     if kind is type(None):
         return None if text.lower() in ("none", "null", "~") else _NO
-    if not _NUMBER.fullmatch(text):
+    if len(text) > LONGEST_SHOWN or not _NUMBER.fullmatch(text):
         return _NO
     if kind is float:
         return float(text)
@@ -156,7 +174,7 @@ def _spelled_sequence(text: str) -> Any:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         pass
     try:
-        return yaml.safe_load(text) if text[0] == "[" else _NO
+        return parse_yaml(text) if text[0] == "[" else _NO
     except yaml.YAMLError:
         return _NO
 
@@ -170,8 +188,10 @@ def _element(value: Any, element: type | None) -> Any:
 
 def _check_value(value: Any, key: Key) -> None:
     if key.options and value not in key.options:
-        raise ConfigError(f"expected {expected(key)}, got {value!r}")
+        raise ConfigError(f"expected {expected(key)}, got {shown(value)}")
     for number in _numbers(value):
+        if isinstance(number, int) and abs(number) > LARGEST:
+            raise ConfigError(f"must be at most {LARGEST}, got {shown(number)}")
         if not math.isfinite(number):
             raise ConfigError(f"must be finite, got {number}")
         if key.low is not None and number < key.low:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from slowfast.config.keys import ConfigError, Key, coerce
+from slowfast.config.keys import ConfigError, Key, called, coerce, shown
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +41,10 @@ NOT_BUILT = {
     "DEMO": "the demo of detections on AVA",
     "DETECTION": "detection",
     "MASK": "masked pretraining",
-    "MODEL": "compressed all-reduce",
     "MULTIGRID": "multigrid training",
     "MVIT": "this part of MViT",
     "RESNET": "zeros in the last convolution of a block (ZERO_INIT_FINAL_BN is)",
     "SOLVER": "LARS and layer-wise decay",
-    "TENSORBOARD": "this visualisation",
     "TRAIN": "loading weights inside the model's constructor",
     "VIS_MASK": "masked pretraining",
 }
@@ -96,7 +94,6 @@ DEFAULTS: dict[str, Any] = {
     "DEMO.PREDS_BOXES": "",
     "DETECTION.ENABLE": False,
     "MASK.ENABLE": False,
-    "MODEL.FP16_ALLREDUCE": False,
     "MULTIGRID.LONG_CYCLE": False,
     "MULTIGRID.SHORT_CYCLE": False,
     "MVIT.NORM": "layernorm",
@@ -105,24 +102,6 @@ DEFAULTS: dict[str, Any] = {
     "RESNET.ZERO_INIT_FINAL_CONV": False,
     "SOLVER.LARS_ON": False,
     "SOLVER.LAYER_DECAY": 1.0,
-    "TENSORBOARD.HISTOGRAM.ENABLE": False,
-    "TENSORBOARD.HISTOGRAM.FIGSIZE": [8, 8],
-    "TENSORBOARD.HISTOGRAM.SUBSET_PATH": "",
-    "TENSORBOARD.HISTOGRAM.TOPK": 10,
-    "TENSORBOARD.MODEL_VIS.ACTIVATIONS": False,
-    "TENSORBOARD.MODEL_VIS.COLORMAP": "Pastel2",
-    "TENSORBOARD.MODEL_VIS.ENABLE": False,
-    "TENSORBOARD.MODEL_VIS.GRAD_CAM.COLORMAP": "viridis",
-    "TENSORBOARD.MODEL_VIS.GRAD_CAM.ENABLE": True,
-    "TENSORBOARD.MODEL_VIS.GRAD_CAM.LAYER_LIST": [],
-    "TENSORBOARD.MODEL_VIS.GRAD_CAM.USE_TRUE_LABEL": False,
-    "TENSORBOARD.MODEL_VIS.INPUT_VIDEO": False,
-    "TENSORBOARD.MODEL_VIS.LAYER_LIST": [],
-    "TENSORBOARD.MODEL_VIS.MODEL_WEIGHTS": False,
-    "TENSORBOARD.MODEL_VIS.TOPK_PREDS": 1,
-    "TENSORBOARD.WRONG_PRED_VIS.ENABLE": False,
-    "TENSORBOARD.WRONG_PRED_VIS.SUBSET_PATH": "",
-    "TENSORBOARD.WRONG_PRED_VIS.TAG": "Incorrectly classified videos.",
     "TRAIN.CHECKPOINT_IN_INIT": False,
     "VIS_MASK.ENABLE": False,
 }
@@ -150,12 +129,14 @@ def translate(name: str, value: Any, where: str) -> tuple[str, Any] | None:
         return RENAMED[name], value
     if _under(name, IGNORED):
         reason = next(IGNORED[known] for known in IGNORED if _under(name, (known,)))
-        logger.warning("%s = %s in %s is ignored: %s", name, value, where, reason)
+        logger.warning(
+            "%s = %s in %s is ignored: %s", called(name), called(str(value)), where, reason
+        )
         return None
     if name in DEFAULTS and not _equals(value, DEFAULTS[name]):
         feature = NOT_BUILT[name.partition(".")[0]]
         raise ConfigError(
-            f"{name} = {value!r} in {where}: {feature} is not built here; "
+            f"{name} = {shown(value)} in {where}: {feature} is not built here; "
             f"remove the key, or leave it at {DEFAULTS[name]!r}"
         )
     logger.debug("%s in %s is ignored: its feature is not built here", name, where)

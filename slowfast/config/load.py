@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 from slowfast.config import legacy
 from slowfast.config.check import check_cfg, num_pathways
 from slowfast.config.files import Setting, read_file, read_text
-from slowfast.config.keys import ConfigError, coerce
+from slowfast.config.keys import ConfigError, called, coerce, shown
 from slowfast.config.tree import all_keys, all_nodes, closest, get_cfg, get_value, set_value
 
 logger = logging.getLogger(__name__)
@@ -139,8 +139,8 @@ def override_settings(opts: Sequence[str]) -> list[Setting]:
     """
     if len(opts) % 2:
         raise ConfigError(
-            f"overrides are KEY VALUE pairs, got {len(opts)} words; the last is {opts[-1]!r}: "
-            f"{' '.join(map(str, opts))}"
+            f"overrides are KEY VALUE pairs, got {len(opts)} words; the last is "
+            f"{shown(opts[-1])}: {shown(' '.join(map(str, opts)))}"
         )
     pairs = zip(opts[::2], opts[1::2], strict=True)
     return [Setting(str(name), value, COMMAND_LINE) for name, value in pairs]
@@ -170,7 +170,7 @@ def _value(name: str, value: Any, where: str) -> Any:
     if key is None:
         if name in all_nodes():
             raise ConfigError(f"{name} in {where} is a node; name one of its keys, as {name}.KEY")
-        raise ConfigError(f"unknown config key {name} in {where}.{closest(name)}")
+        raise ConfigError(f"unknown config key {called(name)} in {where}.{closest(name)}")
     try:
         return coerce(value, key)
     except ConfigError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from slowfast.config.keys import ConfigError, Key, Tree, expected
+from slowfast.config.keys import LONGEST_SHOWN, ConfigError, Key, Tree, expected
 from slowfast.config.sections import TREE
 
 
@@ -66,6 +66,8 @@ def describe(name: str) -> str:
 
 def closest(name: str) -> str:
     """`` Did you mean A?`` for a name that is not a key, or nothing."""
+    if len(name) > LONGEST_SHOWN:
+        return ""  # comparing takes the square of its length
     leaf = name.rpartition(".")[2]
     same_leaf = [key for key in all_keys() if key.rpartition(".")[2] == leaf.upper()]
     names = [*all_keys(), *all_nodes()]

@@ -7,17 +7,23 @@ without pandas (:mod:`slowfast.utils.safe_pickle`).
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
-from slowfast.utils.errors import UserError
+from slowfast.utils.errors import UserError, shortened
 from slowfast.utils.safe_pickle import Inert, load_pickle
 
 NOT_TEXT = "not UTF-8 text; save it as such"
+HAS_ZERO_BYTES = "has zero bytes, as UTF-16 text has; save it as UTF-8 text"
+LONGEST_LINE = 100_000
+"""Characters. Longer ones are those of other files, or rows without line ends between them."""
+LARGEST = 2**31 - 1
+_INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*")
 
 
 class AnnotationError(UserError, ValueError):
@@ -76,11 +82,10 @@ def parse_integer(
     Raises:
         AnnotationError: not a whole number, or outside the range.
     """
-    try:
-        number = int(text)
-    except ValueError:
-        raise AnnotationError(f"{source}: {name} is {text!r}, expected a whole number") from None
-    if number < low or (high is not None and number > high):
+    if not _INTEGER.fullmatch(text):
+        raise AnnotationError(f"{source}: {name} is {shortened(text)}, expected a whole number")
+    number = int(text)
+    if number < low or number > (LARGEST if high is None else high):
         allowed = f"{low} or more" if high is None else f"{low} to {high} (classes count from 0)"
         raise AnnotationError(f"{source}: {name} is {number}, expected {allowed}")
     return number
@@ -90,8 +95,8 @@ def parse_class(source: str, name: str, text: str, *, high: int | None = None) -
     """A class id, 0 to ``high``, of a list that has no header."""
     if not text.strip().lstrip("+-").isdecimal():
         raise AnnotationError(
-            f"{source}: {name} is {text!r}, expected a whole number: classes are numbers, and "
-            "this list has no header"
+            f"{source}: {name} is {shortened(text)}, expected a whole number: classes are numbers, "
+            "and this list has no header"
         )
     return parse_integer(source, name, text, high=high)
 
@@ -104,17 +109,38 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), ""), 1):
+                check_line(f"{path}:{number}", line)
                 if line.strip():
                     yield f"{path}:{number}", line.strip()
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path}: {NOT_TEXT} ({error})") from error
 
 
+def check_line(source: str, line: str) -> None:
+    """Raise for a line of what is no text file, or not a list.
+
+    Raises:
+        AnnotationError: zero bytes, or too long.
+    """
+    if "\0" in line:
+        raise AnnotationError(f"{source}: {HAS_ZERO_BYTES}")
+    if len(line) > LONGEST_LINE:
+        raise AnnotationError(
+            f"{source}: longer than {LONGEST_LINE} characters; write one row per line"
+        )
+
+
+def _bounded_lines(file: TextIO, path: Path) -> Iterator[str]:
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), ""), start=1):
+        check_line(f"{path}:{number}", line)
+        yield line
+
+
 def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
     """``(source, fields)`` of every row of a comma-separated file that is not blank."""
     with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
+        rows = csv.reader(_bounded_lines(file, path), strict=True)
         while True:
             line = rows.line_num + 1
             try:
@@ -124,7 +150,10 @@ def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
             except UnicodeDecodeError as error:
                 raise AnnotationError(f"{path}: {NOT_TEXT} ({error})") from error
             except csv.Error as error:
-                raise AnnotationError(f"{path}:{line}: {error}") from error
+                raise AnnotationError(
+                    f"{path}:{line}: not comma-separated values ({error}). A quote at the start of "
+                    'a field needs one at its end; within, write it twice: "say ""hi"""'
+                ) from error
             if any(field.strip() for field in fields):
                 yield f"{path}:{line}", [field.strip() for field in fields]
 
@@ -161,7 +190,9 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[Row]:
 def _require_columns(source: str, header: Sequence[str], columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in header]
     if missing:
-        raise AnnotationError(f"{source}: no column {', '.join(missing)}; there are {header}")
+        raise AnnotationError(
+            f"{source}: no column {', '.join(missing)}; there are {shortened(header, 400)}"
+        )
 
 
 def frame_columns(frame: Any, path: Path) -> dict[str, list[Any]]:

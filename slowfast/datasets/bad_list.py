@@ -10,6 +10,7 @@ from pathlib import Path
 from slowfast.datasets.annotations import AnnotationError, read_lines
 from slowfast.datasets.base import ClipRecord, Family
 from slowfast.datasets.missing import MissingVideosError
+from slowfast.utils.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def write_bad_list(path: str | Path, bad: Iterable[tuple[str, str]]) -> None:
     """Write ``(path or record name, reason)`` pairs, each video once, below its reason."""
     reasons = {name: " ".join(reason.split()) for name, reason in reversed([*bad])}
     lines = [f"# {reason}\n{name}\n" for name, reason in sorted(reasons.items())]
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    write_text(Path(path), "".join(lines))
 
 
 def records_to_train_on(family: Family, path: str | Path) -> list[ClipRecord]:

@@ -5,9 +5,8 @@ A dataset family says only what there is: ``records(split) -> list[ClipRecord]``
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +29,7 @@ from slowfast.datasets.frame_weights import Weights
 from slowfast.datasets.planned import Look, read_planned
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.utils.errors import UserError
+from slowfast.utils.plain_json import names_by_id, parse_json
 from slowfast.utils.seed import derived_generator
 from slowfast.utils.stopwatch import Watch, no_watch
 
@@ -99,6 +99,12 @@ class Family(Protocol):
     def records(self, split: str) -> list[ClipRecord]:
         """The records of ``"train"``, ``"val"`` or ``"test"``."""
         ...
+
+
+class Order(Protocol):
+    """Which training videos a process takes one after the other; see :class:`ShardOrder`."""
+
+    def __call__(self, epoch: int, *, rank: int, world_size: int, batch_size: int) -> list[int]: ...
 
 
 class SpatialTransform(Protocol):
@@ -202,6 +208,7 @@ class VideoDataset(Dataset[Item | Failure]):
         self.target = target or labels_of
         self.companions = tuple(companions) if split == "train" else ()
         self.fixed_views = fixed_views
+        self.order: Order | None = None  # of training; any where it does not matter
 
     @property
     def num_videos(self) -> int:
@@ -350,7 +357,10 @@ def open_record(
         watch: is told what the time goes into.
     """
     from slowfast.datasets.decode.frames import FrameFolderReader, is_frame_path
+    from slowfast.datasets.shards.record import ShardRecord, open_sample
 
+    if isinstance(record, ShardRecord):
+        return open_sample(record, backend=backend, threads=threads, watch=watch)
     if is_frame_path(record.path):
         first, last = record.start_frame, record.end_frame
         return FrameFolderReader(record.path, first=first, last=last, fps=record.fps, watch=watch)
@@ -379,11 +389,10 @@ def read_class_names(path: str | Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() != ".json":
             return [line.strip() for line in text.splitlines() if line.strip()]
-        names = json.loads(text)
+        names = parse_json(text)
     except (OSError, ValueError) as error:
         raise DataError(f"class names {path} cannot be read: {error}") from error
-    if isinstance(names, list):
-        return [str(name) for name in names]
-    if not isinstance(names, Mapping) or sorted(names.values()) != list(range(len(names))):
-        raise DataError(f"{path}: expected a list of names, or names with ids 0 to N - 1")
-    return sorted(names, key=lambda name: names[name])
+    try:
+        return names_by_id(names)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error

@@ -13,6 +13,7 @@ from slowfast.datasets.companion import build_companion
 from slowfast.datasets.loader import Loader
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.registry import Registry
+from slowfast.utils import distributed
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -31,6 +32,7 @@ DATASETS: Registry[type[Family]] = Registry(
         "epic_kitchens": "slowfast.datasets.epic_kitchens:EpicKitchens",
         "rawframes": "slowfast.datasets.rawframes:RawFrames",
         "features": "slowfast.datasets.features:FeatureClips",
+        "shards": "slowfast.datasets.shards.family:Shards",
     },
 )
 
@@ -69,7 +71,7 @@ def build_dataset(cfg: CfgNode, split: str, companions: Sequence[CfgNode] = ()) 
         records = family.records(split)
     threads = 0 if cfg.DATA_LOADER.ENABLE_MULTI_THREAD_DECODE else 1
     reader = partial(open_record, backend=cfg.DATA.DECODING_BACKEND, threads=threads)
-    return VideoDataset(
+    dataset = VideoDataset(
         records,
         split=split,
         sampler=ClipSampler.from_cfg(cfg, split),
@@ -85,6 +87,9 @@ def build_dataset(cfg: CfgNode, split: str, companions: Sequence[CfgNode] = ()) 
         companions=[build_companion(cfg, other) for other in companions],
         fixed_views=cfg.DATA.FIXED_VIEWS,
     )
+    if hasattr(family, "order"):
+        dataset.order = family.order(records)
+    return dataset
 
 
 def count_workers(wanted: int, processes: int) -> int:
@@ -126,7 +131,8 @@ def build_loader(
         companions: see :func:`build_dataset`.
     """
     dataset = dataset or build_dataset(cfg, split, companions)
-    processes = max(world_size // max(cfg.NUM_SHARDS, 1), 1)  # on this machine
+    machines = max(cfg.NUM_SHARDS, distributed.num_nodes())
+    processes = max(world_size // machines, 1)  # on this machine
     total = cfg.TEST.BATCH_SIZE if split == "test" else cfg.TRAIN.BATCH_SIZE
     if total % processes and split == "train":
         raise ValueError(f"TRAIN.BATCH_SIZE {total} cannot be shared by {processes} processes")

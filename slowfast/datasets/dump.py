@@ -19,6 +19,7 @@ from slowfast.datasets.layout import Folder
 from slowfast.datasets.missing import check_folder
 from slowfast.datasets.video_folder import VIDEO_SUFFIXES
 from slowfast.utils.parallel import WorkerDied, run_parallel
+from slowfast.utils.plain_json import parse_json
 
 DATASET_FOLDER = "custom_dataset"
 FRAMES_FOLDER = "rawframes"
@@ -205,10 +206,10 @@ def dump_video(job: DumpJob, short_side: int, quality: int) -> Dumped | str:
 def read_stamp(folder: str) -> dict[str, Any] | None:
     """What a folder was made from and how; ``None`` for folders of other origin."""
     try:
-        stamp: dict[str, Any] = json.loads(Path(folder, STAMP).read_text("utf-8"))
+        stamp: dict[str, Any] = parse_json(Path(folder, STAMP).read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return stamp
+    return stamp if isinstance(stamp, dict) and "num_frames" in stamp else None
 
 
 def has_images(folder: str, done: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ images use the frame numbers, video files the timestamps.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from slowfast.datasets.annotations import AnnotationError, Row, read_table
 from slowfast.datasets.base import UNLABELLED, ClipRecord, build_class_counts
 from slowfast.datasets.layout import Folder, tried
 from slowfast.datasets.missing import MissingVideosError, check_folder
+from slowfast.utils.errors import shortened
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -33,6 +35,8 @@ _TIMED_COLUMNS = (
     "start_frame",
     "stop_frame",
 )
+
+_TIMESTAMP = re.compile(r"(\d{1,3}):(\d{1,2}):(\d{1,2}(?:\.\d{0,30})?)", re.ASCII)
 
 _logger = logging.getLogger(__name__)
 
@@ -325,7 +329,7 @@ def read_segments(*paths: Path, num_classes: Mapping[str, int] = NUM_CLASSES) ->
     for segment in segments:
         if segment.narration_id in seen:
             raise AnnotationError(
-                f"{segment.source}: narration id {segment.narration_id!r} is also in "
+                f"{segment.source}: narration id {shortened(segment.narration_id)} is also in "
                 f"{seen[segment.narration_id]}"
             )
         seen[segment.narration_id] = segment.source
@@ -347,7 +351,7 @@ def _segment(row: Row, num_classes: Mapping[str, int]) -> EpicSegment:
     )
     if segment.stop_s <= segment.start_s or segment.stop_frame < segment.start_frame:
         raise AnnotationError(
-            f"{row.source}: segment {segment.narration_id} ends before it starts "
+            f"{row.source}: segment {segment.narration_id:.100} ends before it starts "
             f"({segment.start_s} to {segment.stop_s} s, frames {segment.start_frame} to "
             f"{segment.stop_frame})"
         )
@@ -364,11 +368,12 @@ def _label(row: Row, task: str, num_classes: Mapping[str, int]) -> int | None:
 def parse_timestamp(row: Row, column: str) -> float:
     """Seconds of ``HH:MM:SS.ss``, any number of decimals."""
     text = row.text(column)
-    try:
-        hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        raise AnnotationError(f"{row.source}: {column} is {text!r}, expected HH:MM:SS.ss") from None
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None or int(match[2]) >= 60 or float(match[3]) >= 60:
+        raise AnnotationError(
+            f"{row.source}: {column} is {shortened(text)}, expected HH:MM:SS.ss, e.g. 00:01:02.50"
+        )
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
 
 
 def read_class_names(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ import json
 import os
 import pickle
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slowfast.utils.errors import UserError
+from slowfast.utils.archives import check_allocations, check_scores_archive
+from slowfast.utils.errors import UserError, shortened
+from slowfast.utils.plain_json import parse_json
 from slowfast.utils.safe_pickle import load_pickle
 
 KEYS = ("verb_output", "noun_output", "narration_id")
@@ -106,10 +108,13 @@ def read_results(path: str | Path) -> Results:
     missing = [key for key in KEYS if key not in data]
     if missing:
         raise MissingKeysError(f"{path}: no entry {', '.join(missing)}; there are {sorted(data)}")
+    names = data["narration_id"]
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable) or _is_single(names):
+        raise ResultsError(f"{path}: narration_id is {shortened(names)}, expected a list of ids")
     return Results(
         _scores(str(path), "verb_output", data["verb_output"]),
         _scores(str(path), "noun_output", data["noun_output"]),
-        tuple(_text(name) for name in data["narration_id"]),
+        tuple(_text(name) for name in names),
         str(path),
     )
 
@@ -150,15 +155,16 @@ def check_free(path: Path, *, force: bool) -> None:
 
 def _read_npz(path: Path) -> Any:
     try:
+        check_scores_archive(path)
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except ValueError as error:
-        raise ResultsError(f"{path}: cannot be read as plain arrays ({error})") from error
+    except Exception as error:  # of many kinds: the archive's, and those of the arrays' headers
+        raise ResultsError(f"{path}: cannot be read as plain arrays ({error!s:.300})") from error
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ResultsError(f"{path}: not JSON ({error})") from error
 
@@ -167,9 +173,10 @@ def _read_torch(path: Path) -> Any:
     names = (np.ndarray, np.dtype, *(type(np.dtype(code)) for code in "efdilU"))
     allowed: list[Any] = [*names, np.array(0).__reduce__()[0], np.float32(0).__reduce__()[0]]
     try:
+        check_allocations(path)
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # of many kinds: any bytes are taken for opcodes
         raise ResultsError(f"{path}: not a torch file of plain data ({error})") from error
 
 
@@ -202,9 +209,15 @@ def _scores(source: str, key: str, values: Any) -> NDArray[np.floating]:
         scores = np.asarray(values)  # tensors, arrays or numbers, or lists of any of these
         if not np.issubdtype(scores.dtype, np.number):
             scores = scores.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ResultsError(f"{source}: {key} is not a table of numbers ({error})") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ResultsError(
+            f"{source}: {key} is not a table of numbers ({shortened(str(error))})"
+        ) from error
     return scores if np.issubdtype(scores.dtype, np.floating) else scores.astype(np.float64)
+
+
+def _is_single(values: Any) -> bool:
+    return getattr(values, "ndim", 1) == 0
 
 
 def _text(name: Any) -> str:

@@ -24,6 +24,7 @@ from slowfast.datasets.base import (
 )
 from slowfast.datasets.missing import check_files, check_folder
 from slowfast.datasets.video_folder import VIDEO_SUFFIXES
+from slowfast.utils.errors import shortened
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -98,6 +99,9 @@ class Kinetics:
                 f"{unlabelled[0]}: no label; a row is a path and a class number, e.g. "
                 "videos/a.mp4 7 (only test lists may do without)"
             )
+        nameless = [source for source, video, _ in rows if not video]
+        if nameless:
+            raise AnnotationError(f"{nameless[0]}: no path before the label; a row has both")
         if unlabelled:
             log.warning("%s: %d rows without label count as class 0", path, len(unlabelled))
         base = self._base(path, [video for _, video, _ in rows])
@@ -134,7 +138,8 @@ class Kinetics:
         for base in bases:
             if any(os.path.exists(os.path.join(base, video)) for video in videos):
                 return base
-        tried = " and ".join(dict.fromkeys(os.path.join(base, videos[0]) for base in bases))
+        first = [shortened(os.path.join(base, videos[0]), 300) for base in bases]
+        tried = " and ".join(dict.fromkeys(first))
         raise DataError(
             f"{path}: none of its {len(videos)} videos exists; tried {tried}. "
             "Set DATA.PATH_PREFIX to the folder that the paths start from"
@@ -198,7 +203,11 @@ def split_row(line: str, separator: str) -> list[str]:
     if len(separator) > 1:
         return [field.strip() for field in line.split(separator)]
     quote = "'" if line.lstrip().startswith("'") else '"'
-    row = next(csv.reader([line], delimiter=separator, quotechar=quote, skipinitialspace=True), [])
+    rows = csv.reader([line], delimiter=separator, quotechar=quote, skipinitialspace=True)
+    try:
+        row = next(rows, [])
+    except csv.Error:  # a line end in the middle of it
+        return [line]
     fields = [field.strip() for field in row]
     return [field for field in fields if field] if separator == " " else fields
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,10 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
-from slowfast.datasets.base import DataError, Failure, Item, Key, Target, VideoDataset
+from slowfast.datasets.at_work import AtWork
+from slowfast.datasets.base import DataError, Failure, Item, Key, Order, Target, VideoDataset
 from slowfast.datasets.batch import COMPANIONS, Batch
 from slowfast.datasets.frame_weights import FrameWeights
 from slowfast.utils.seed import derived_generator
+from slowfast.utils.signals import shield_worker
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class EpochBatches(Sampler[list[Key]]):
         world_size: processes.
         seed: the order is a function of ``(seed, epoch)``.
         drop_last: of training; ``False`` is for one process.
+        order: of training, instead of any.
     """
 
     def __init__(
@@ -52,13 +54,16 @@ class EpochBatches(Sampler[list[Key]]):
         world_size: int = 1,
         seed: int = 0,
         drop_last: bool = True,
+        order: Order | None = None,
     ) -> None:
         if world_size > 1 and not drop_last:
             raise ValueError("drop_last False: several processes need equally many batches each")
         self.num_items, self.batch_size, self.train = num_items, batch_size, train
         self.rank, self.world_size, self.seed = rank, world_size, seed
         self.drop_last = drop_last
+        self.order = order
         self.epoch = 0
+        self.skipped = 0  # first batches that the next pass leaves out
         self.frame_weights: FrameWeights | None = None
         self.sent: deque[list[Key]] = deque()  # handed out, not yet come back
 
@@ -69,16 +74,28 @@ class EpochBatches(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         self.sent.clear()
-        order = list(range(self.num_items))
-        if self.train:
-            generator = derived_generator(self.seed, self.epoch, ORDER_STREAM)
-            order = torch.randperm(self.num_items, generator=generator).tolist()
-        mine = order[self.rank :: self.world_size]
-        for number in range(len(self)):
+        mine = self._mine()
+        skipped, self.skipped = self.skipped, 0
+        for number in range(skipped, len(self)):
             indices = mine[number * self.batch_size : (number + 1) * self.batch_size]
             keys = [self._key(index) for index in indices]
             self.sent.append(keys)
             yield keys
+
+    def _mine(self) -> list[int]:
+        """The videos of this process, in order."""
+        if self.train and self.order is not None:
+            return self.order(
+                self.epoch,
+                rank=self.rank,
+                world_size=self.world_size,
+                batch_size=self.batch_size,
+            )
+        order = list(range(self.num_items))
+        if self.train:
+            generator = derived_generator(self.seed, self.epoch, ORDER_STREAM)
+            order = torch.randperm(self.num_items, generator=generator).tolist()
+        return order[self.rank :: self.world_size]
 
     def _key(self, index: int) -> Key:
         """Weights travel with it: workers keep no copy of the table that could be out of date."""
@@ -141,14 +158,16 @@ class Loader:
             world_size=world_size,
             seed=seed,
             drop_last=drop_last or not train,
+            order=dataset.order,
         )
         if train and not len(self._batches):
             raise DataError(
                 f"{len(dataset)} training videos do not fill one batch of TRAIN.BATCH_SIZE: "
                 f"{world_size} processes x {batch_size} videos. Lower it"
             )
+        self._at_work = AtWork(dataset, num_workers) if num_workers else None
         self._loader: DataLoader[Any] = DataLoader(
-            dataset,
+            self._at_work or dataset,
             batch_sampler=self._batches,
             collate_fn=partial(collate, num_classes=num_classes),
             num_workers=num_workers,
@@ -167,6 +186,20 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the order and the random draws of ``epoch``."""
         self._batches.epoch = epoch
+
+    def skip(self, batches: int) -> None:
+        """Leave out the first ``batches`` of the next pass, without loading them."""
+        self._batches.skipped = batches
+
+    def close(self) -> None:
+        """End the worker processes; iterating starts new ones.
+
+        Left to the garbage collector, each would be waited for in vain for five seconds: it ends
+        the threads that tell them first.
+        """
+        workers, self._loader._iterator = self._loader._iterator, None
+        if workers is not None and hasattr(workers, "_shutdown_workers"):
+            workers._shutdown_workers()
 
     def use_frame_weights(self, weights: FrameWeights) -> None:
         """Draw training clips by them; they must not change while an epoch is loaded."""
@@ -211,18 +244,25 @@ class Loader:
             advice = "raise DATA_LOADER.TIMEOUT, or look at these videos"
         elif "exited unexpectedly" in text or "killed by signal" in text:
             advice = "out of memory or /dev/shm? Lower DATA_LOADER.NUM_WORKERS or the batch size"
+        elif "unable to" in text and ("</torch_" in text or "shared memory" in text):
+            advice = (
+                "no room in shared memory, /dev/shm: lower DATA_LOADER.NUM_WORKERS or "
+                "DATA_LOADER.PREFETCH_FACTOR, or give a container more (docker --shm-size)"
+            )
         else:
             return
         keys = self._batches.sent[0] if self._batches.sent else []
         videos = ", ".join(self.dataset.records[key[1]].path for key in keys)
-        first = text.splitlines()[0]
-        raise DataError(f"{first} ({advice}). The batch being loaded: {videos}") from error
+        first = text.strip().splitlines()[-1 if "Original Traceback" in text else 0]
+        paths = self._at_work.paths() if self._at_work else []
+        now = f"Being read at that moment: {', '.join(paths)}. " if paths else ""
+        raise DataError(f"{first} ({advice}). {now}The batch being loaded: {videos}") from error
 
 
 def start_worker(_: int) -> None:
     """One thread per worker: the workers are the parallelism. Ctrl-C is the main process's."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    shield_worker()
 
 
 def collate(items: Sequence[Item | Failure], num_classes: int | None = None) -> Batch | Failure:

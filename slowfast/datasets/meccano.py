@@ -17,6 +17,7 @@ from slowfast.datasets.annotations import AnnotationError, parse_integer, read_c
 from slowfast.datasets.base import ClipRecord, build_class_counts
 from slowfast.datasets.layout import Folder, existing, tried
 from slowfast.datasets.missing import MissingVideosError, and_others, check_folder
+from slowfast.utils.errors import shortened
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -30,7 +31,7 @@ _FILE_WORDS = {
 }
 _SPLIT_NAMES = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 _FRAME_FOLDERS = ("rgb_frames", "frames", "rgb")
-_FRAME_NAME = re.compile(r"(?P<number>\d+)(?P<suffix>\.[A-Za-z]+)?")
+_FRAME_NAME = re.compile(r"(?P<number>\d{1,9})(?P<suffix>\.[A-Za-z]{1,8})?")
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,7 @@ def _frame(source: str, what: str, text: str) -> tuple[int, str]:
     """An image's number and the naming pattern its name shows."""
     match = _FRAME_NAME.fullmatch(text)
     if match is None:
-        raise AnnotationError(f"{source}: {what} is {text!r}, expected such as 00034.jpg")
+        raise AnnotationError(f"{source}: {what} is {shortened(text)}, expected such as 00034.jpg")
     width = len(match["number"]) if match["suffix"] else 5
     return int(match["number"]), f"{{:0{width}d}}{match['suffix'] or '.jpg'}"
 

@@ -36,6 +36,7 @@ _LIST_SUFFIXES = (".txt", ".csv")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _FPS_DEFAULT = 30.0  # what DATA.TARGET_FPS is by default: strides then count images
 _LISTING_THREADS = 16
+MOST_FPS = 100_000.0  # of the fastest cameras
 
 _logger = logging.getLogger(__name__)
 
@@ -272,8 +273,10 @@ def _clip(source: str, values: Sequence[str]) -> tuple[tuple[int, int], int, flo
         parse_integer(source, name, value) for name, value in zip(names, values[:4], strict=True)
     )
     fps = float(values[4])
-    if fps <= 0:
-        raise AnnotationError(f"{source}: fps is {values[4]}, expected more than 0")
+    if not 0 < fps <= MOST_FPS:
+        raise AnnotationError(
+            f"{source}: fps is {values[4]:.60}, expected more than 0, at most {MOST_FPS:g}"
+        )
     if clip_end <= clip_start or video_end <= video_start:
         raise AnnotationError(
             f"{source}: nothing between start and end (video {video_start} to {video_end}, clip "

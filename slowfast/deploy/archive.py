@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import re
 import zipfile
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 
 from slowfast.deploy.export.info import ExportError
+from slowfast.utils.archives import BombError, check_unpacked
+from slowfast.utils.plain_json import parse_json
 
 PLAIN = (
     r"[^/]+/data/weights/(weight_\d+|model_weights_config\.json)",
@@ -49,18 +50,21 @@ def check_program(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            check_unpacked(archive, path)
             names = archive.namelist()
             strange = [name for name in names if not any(re.fullmatch(p, name) for p in PLAIN)]
             if strange:
                 raise ExportError(f"{path} holds more than weights and a graph: {strange[0]}")
             for name in names:
                 if name.endswith(".json"):
-                    _check_json(path, json.loads(archive.read(name)))
+                    _check_json(path, parse_json(archive.read(name)))
                 elif name.endswith(".pt"):
                     torch.load(io.BytesIO(archive.read(name)), weights_only=True)
     except pickle.UnpicklingError as error:
         raise ExportError(f"{path} {PICKLED}") from error
-    except (zipfile.BadZipFile, ValueError, RecursionError) as error:
+    except BombError as error:
+        raise ExportError(str(error)) from error
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, RuntimeError, LookupError) as error:
         raise ExportError(f"{path} is no file of torch.export: {error}. Export it again") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +33,7 @@ from slowfast.models.base import Preds
 from slowfast.models.build import build_model
 from slowfast.models.streaming import StreamingModel, build_streaming
 from slowfast.utils.errors import UserError
+from slowfast.utils.plain_json import names_by_id, parse_json
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -143,7 +143,7 @@ def is_stream_file(path: Path) -> bool:
     if path.suffix not in SUFFIXES:
         return False
     try:
-        found = json.loads(info_path(path).read_text("utf-8"))
+        found = parse_json(info_path(path).read_text("utf-8"))
     except (OSError, ValueError):
         return False  # opening the file says what is wrong
     return isinstance(found, dict) and bool(found.get("streaming"))
@@ -233,14 +233,15 @@ def read_task_names(path: Path, tasks: Mapping[str, int]) -> dict[str, list[str]
         found: dict[str, Any] = {task: read_class_names(path) for task in tasks}
     else:
         try:
-            found = json.loads(path.read_text("utf-8-sig"))
+            found = parse_json(path.read_text("utf-8-sig"))
         except (OSError, ValueError) as error:
             raise DataError(f"class names {path} cannot be read: {error}") from error
         if not isinstance(found, dict) or set(found) != set(tasks):
             raise DataError(f"{path}: expected JSON, names of each of {', '.join(tasks)}")
-        for task, names in found.items():
-            if isinstance(names, dict):
-                found[task] = sorted(names, key=names.__getitem__)
+        try:
+            found = {task: names_by_id(names) for task, names in found.items()}
+        except ValueError as error:
+            raise DataError(f"{path}: {error}, for each of {', '.join(tasks)}") from error
     for task, count in tasks.items():
         if len(found[task]) != count:
             raise DataError(

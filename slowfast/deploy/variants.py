@@ -22,6 +22,7 @@ from slowfast.deploy.export.openvino import convert
 from slowfast.deploy.latency import PeakMemory, describe_machine, time_interleaved
 from slowfast.deploy.runtime import ExportedModel
 from slowfast.models.base import ClipModel
+from slowfast.utils.files import written_aside
 from slowfast.utils.memory import return_freed_memory
 from slowfast.utils.openvino import openvino_core
 from slowfast.utils.optional import require
@@ -59,8 +60,8 @@ class Variants:
     def halve(self, onnx_path: Path, target: Path) -> Path:
         """Write an ONNX file as OpenVINO's ``.xml`` with weights of 16 bits."""
         openvino = require("openvino", extra="deploy")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        openvino.save_model(openvino.convert_model(str(onnx_path)), str(target))
+        with written_aside(target) as unfinished:
+            openvino.save_model(openvino.convert_model(str(onnx_path)), str(unfinished))
         return target
 
     def describe(self, path: Path, like: Path, precision: str) -> Path:

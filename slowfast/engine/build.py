@@ -18,6 +18,7 @@ from slowfast.datasets.pathways import build_batch_transform
 from slowfast.engine import parallel
 from slowfast.engine.batches import BatchPreparation
 from slowfast.engine.evaluate import evaluate
+from slowfast.engine.guard import LossGuard
 from slowfast.engine.hook import Hook
 from slowfast.engine.hooks import (
     EMA,
@@ -30,6 +31,7 @@ from slowfast.engine.hooks import (
     SaveCheckpoint,
     TensorBoard,
 )
+from slowfast.engine.hooks.preemption import Preemption
 from slowfast.engine.hooks.recipe import build_recipe_hooks
 from slowfast.engine.hooks.sample_filter import build_sample_filter
 from slowfast.engine.hooks.tensorboard import Draw, DrawBatch
@@ -95,7 +97,7 @@ def build_placed_model(cfg: CfgNode, placement: Placement) -> ClipModel:
     """A fresh model on its device, in its memory layout."""
     model = build_model(cfg)
     if cfg.BN.NORM_TYPE == "sync_batchnorm" and distributed.world_size() > 1:
-        return place(cast(ClipModel, sync_batchnorm(model)), placement)
+        return place(cast(ClipModel, sync_batchnorm(model, placement.device)), placement)
     return place(model, placement)
 
 
@@ -264,10 +266,12 @@ def build_trainer(
         companions: configs of other networks, whose clips come along; see
             :class:`~slowfast.datasets.companion.Companion`.
     """
-    optimizer = build_optimizer(cfg, objective.trainable)
     if cfg.MODEL.COMPILE:
         objective.trainable.compile()
-    objective.trainable = parallel.wrap(objective.trainable, placement.device)
+    bare = objective.trainable
+    parallelism = parallel.build_parallelism(cfg)
+    objective.trainable = parallel.wrap(bare, placement.device, parallelism)
+    optimizer = build_optimizer(cfg, bare)  # of the shards, where it was sharded
     loader = build_loader(
         cfg,
         "train",
@@ -288,7 +292,11 @@ def build_trainer(
         accumulate_steps=cfg.SOLVER.ACCUMULATE_STEPS,
         device=placement.device,
         seed=cfg.RNG_SEED,
-        loss_explosion_factor=cfg.TRAIN.KILL_LOSS_EXPLOSION_FACTOR,
+        guard=LossGuard(
+            1 if placement.device.type == "cpu" else 10,
+            cfg.TRAIN.KILL_LOSS_EXPLOSION_FACTOR,
+            cfg.TRAIN.MAX_SKIPPED_LOSSES,
+        ),
     )
 
 
@@ -342,8 +350,9 @@ def build_hooks(
         output_dir,
         cfg.dump(),
         period=train.CHECKPOINT_PERIOD,
+        steps=train.CHECKPOINT_STEPS,
         keep=train.KEEP_CHECKPOINTS,
         best_metric=build_metric_name(cfg, train.BEST_METRIC) if evaluation is not None else "",
         task=cfg.TASK,
     )
-    return [*hooks, save]
+    return [*hooks, save, Preemption(save.save_within_epoch)]

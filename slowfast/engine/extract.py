@@ -30,6 +30,7 @@ from slowfast.engine.batches import BatchPreparation
 from slowfast.models.base import ClipModel
 from slowfast.models.windows import CachedWindows, FrameModel, Kept
 from slowfast.utils.errors import UserError
+from slowfast.utils.plain_json import parse_json
 from slowfast.utils.progress import open_progress
 
 logger = logging.getLogger(__name__)
@@ -264,7 +265,14 @@ def check_settings(output_dir: Path, settings: dict[str, Any], *, overwrite: boo
     """
     path = output_dir / SETTINGS_FILE
     if path.is_file() and not overwrite:
-        found = json.loads(path.read_text("utf-8"))
+        try:
+            found = parse_json(path.read_text("utf-8"))
+            found = dict(found)
+        except (ValueError, TypeError) as error:
+            raise ExtractionError(
+                f"{path} does not say what the features in its folder are ({error}): choose "
+                "another --output_dir, or replace them with --overwrite"
+            ) from error
         differing = {k: v for k, v in settings.items() if found.get(k) != v}
         if differing:
             listing = ", ".join(f"{k} {found.get(k)} there, {v} now" for k, v in differing.items())

@@ -18,6 +18,9 @@ EVENTS = (
     "after_backward",
     "after_step",
     "after_batch",
+    "between_steps",
+    "before_save",
+    "after_save",
     "after_epoch",
     "after_evaluate",
     "end_epoch",
@@ -50,6 +53,15 @@ class Hook:
 
     def after_batch(self, trainer: Trainer, batch: Batch, output: StepOutput) -> None:
         """After every batch, also those that only accumulate: for meters."""
+
+    def between_steps(self, trainer: Trainer) -> None:
+        """After the last ``after_batch`` of a step: every hook has seen it, none the next."""
+
+    def before_save(self, trainer: Trainer) -> None:
+        """Within an epoch, a checkpoint is about to be written: as before ``after_epoch``'s."""
+
+    def after_save(self, trainer: Trainer) -> None:
+        """That is done: undo what ``before_save`` did."""
 
     def after_epoch(self, trainer: Trainer) -> None:
         """All batches are done: estimate, evaluate, save."""

@@ -36,6 +36,7 @@ class TrainMeter:
     def reset(self) -> None:
         """Forget everything: a new epoch."""
         self._pending: list[_Pending] = []
+        self._rows: list[dict[str, float]] = []  # of the window
         self._totals: dict[str, float] = defaultdict(float)
         self._clips = 0
 
@@ -58,7 +59,8 @@ class TrainMeter:
 
         A collective when there are several processes.
         """
-        rows = self._flush()
+        self._flush()
+        rows, self._rows = self._rows, []
         if not rows:
             return {}
         medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
@@ -74,11 +76,25 @@ class TrainMeter:
         sums = _reduce(sums, mean=False)
         return dict(zip(names, (sums[:-1] / sums[-1].clamp(min=1)).tolist(), strict=True))
 
-    def _flush(self) -> list[dict[str, float]]:
-        """One row of numbers per pending batch."""
+    def state_dict(self) -> dict[str, Any]:
+        """Where every process is within the epoch. A collective, complete on the main one."""
+        self._flush()
+        mine = {"totals": dict(self._totals), "clips": self._clips, "rows": self._rows}
+        return {"meters": distributed.gather_objects(mine)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave, unless it is of another number of processes."""
+        self.reset()
+        if len(state["meters"]) == distributed.world_size():
+            mine = state["meters"][distributed.rank()]
+            self._totals.update(mine["totals"])
+            self._clips, self._rows = mine["clips"], list(mine["rows"])
+
+    def _flush(self) -> None:
+        """A row of numbers for every pending batch."""
         pending, self._pending = self._pending, []
         if not pending:
-            return []
+            return
         sizes = [len(next(iter(preds.values()))) for _, preds, _ in pending]
         columns: dict[str, list[float]] = {}
         for name in pending[0][0]:
@@ -89,7 +105,7 @@ class TrainMeter:
             self._clips += size
             for name, value in row.items():
                 self._totals[name] += value * size
-        return rows
+        self._rows += rows
 
     def _errors(self, pending: list[_Pending], sizes: list[int]) -> dict[str, list[float]]:
         """Top-k errors of every batch in percent: of the action, and (of several) of each task."""

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
+from slowfast.engine.parallel import is_sharded, share_like
+
 METHODS = ("sgd", "adam", "adamw", "mt_adamw")
 
 
@@ -86,8 +88,9 @@ def make_optimizer(
         raise ValueError(f"SOLVER.OPTIMIZING_METHOD is {method!r}; known: {', '.join(METHODS)}")
     if not groups:
         raise ValueError("nothing to train: every parameter is frozen")
-    kind_of_device = groups[0]["params"][0].device.type
-    fused = kind_of_device in {"cpu", "cuda"} or None  # None: torch chooses
+    first = groups[0]["params"][0]
+    has_fused = first.device.type in {"cpu", "cuda"} and not is_sharded(first)
+    fused = has_fused or None  # None: torch chooses
     if method == "sgd":
         return torch.optim.SGD(
             groups, lr, momentum, dampening, nesterov=nesterov and momentum > 0, fused=fused
@@ -149,4 +152,5 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
             entries = optimizer.state.get(parameter, {})
             for name, value in entries.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    entries[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                    entries[name] = torch.empty_like(parameter, dtype=value.dtype)
+                    entries[name].copy_(share_like(value, parameter))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slowfast.models.layers.batchnorm import Frozen
+from slowfast.models.layers.batchnorm import Frozen, SyncedBatchNorm
 from slowfast.utils import distributed
 
 
@@ -83,6 +83,8 @@ class _Population:
         assert self.layer.running_var is not None
         count = inputs[0].numel() / inputs[0].shape[1]
         mean = self.layer.running_mean.double().cpu()
+        if isinstance(self.layer, (nn.SyncBatchNorm, SyncedBatchNorm)):
+            count *= distributed.world_size()  # whose statistics these are
         biased = self.layer.running_var.double().cpu() * ((count - 1) / count)
         self.sums += count * torch.stack([mean, biased + mean.square()])
         self.count += count

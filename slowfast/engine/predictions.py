@@ -24,6 +24,8 @@ from slowfast.metrics import (
     topk_accuracy,
 )
 from slowfast.metrics.epic import log_probabilities
+from slowfast.utils.archives import check_scores_archive
+from slowfast.utils.files import write_atomically, write_text
 
 SINGLE_TASK = "action"
 """What the one task of a single-task model is called, as in ``ClipModel.classifiers``, and what
@@ -147,7 +149,6 @@ class Predictions:
             The two files.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, Any] = {"names": np.array(self.names, dtype=np.str_)}
         for task in self.scores:
             arrays[f"scores_{task}"] = self.scores[task]
@@ -157,9 +158,8 @@ class Predictions:
                 arrays[f"classes_{task}"] = np.array(self.class_names[task], dtype=np.str_)
         arrays["num_views"] = np.array(self.num_views)
         files = [path.with_suffix(".npz"), path.with_suffix(".json")]
-        with files[0].open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        files[1].write_text(json.dumps(self._summary() | dict(extra or {}), indent=1) + "\n")
+        write_atomically(files[0], lambda file: np.savez_compressed(file, **arrays))
+        write_text(files[1], json.dumps(self._summary() | dict(extra or {}), indent=1) + "\n")
         return files
 
     def _summary(self) -> dict[str, Any]:
@@ -192,6 +192,7 @@ class Predictions:
 
 def load_predictions(path: Path | str) -> Predictions:
     """The predictions in an ``.npz`` that :meth:`Predictions.save` wrote."""
+    check_scores_archive(Path(path))
     with np.load(path, allow_pickle=False) as file:
         tasks = [key.removeprefix("scores_") for key in file.files if key.startswith("scores_")]
         return Predictions(

@@ -37,6 +37,7 @@ from slowfast.engine.weights import (
 )
 from slowfast.models.base import ClipModel
 from slowfast.utils import distributed
+from slowfast.utils.files import write_text
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.seed import seed_everything
 
@@ -254,7 +255,7 @@ def run(
     setup_logging(config.OUTPUT_DIR, main=distributed.is_main())
     if distributed.is_main():
         path = Path(config.OUTPUT_DIR) / CONFIG_FILE
-        path.write_text(config.dump(), encoding="utf-8")
+        write_text(path, config.dump())
         logger.info("config (all of it in %s):%s", path, build_summary(config))
     found: dict[str, float] = {}
     if config.TRAIN.ENABLE:

@@ -6,16 +6,17 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence, Sized
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from slowfast.datasets.batch import Batch
+from slowfast.engine import parallel
 from slowfast.engine.batches import BatchPreparation, BatchTransform, batch_size
-from slowfast.engine.guard import LossGuard
+from slowfast.engine.guard import LossGuard, check_weights
 from slowfast.engine.hook import EVENTS, Hook
 from slowfast.engine.objective import Objective
 from slowfast.engine.optimizer import set_lr
@@ -26,10 +27,16 @@ from slowfast.utils.seed import derived_generator, rng_state, set_rng_state
 logger = logging.getLogger(__name__)
 
 
+def _nowhere(*_: object) -> None:
+    """Nothing is left behind by a trainer that does not train."""
+
+
 class Loader(Iterable[Batch], Sized, Protocol):
     """What the trainer asks of a data loader: batches, and how many.
 
-    When it has ``set_epoch(epoch)``, that is called before every epoch.
+    When it has ``set_epoch(epoch)``, that is called before every epoch. When it has
+    ``skip(batches)``, that lets it begin the next epoch later; else batches are loaded in vain.
+    ``close()``, when there is one, is called after the training, also after one that failed.
     """
 
 
@@ -50,15 +57,17 @@ class Trainer:
             batch size, so the gradient is that of the one large batch.
         device: where batches are moved.
         seed: of the batch transform's randomness, with epoch, step and rank.
-        loss_explosion_factor: see :class:`LossGuard`.
+        guard: looks at the losses; ``None``: stops at the first that is not finite.
 
     Attributes:
         epoch: being trained, from 0; ``max_epoch`` is where :meth:`fit` stops.
         iteration: batch within the epoch, from 0.
+        first_iteration: the one this epoch began with; above 0 where a run resumed within it.
         step: batch since the beginning of training, from 0.
         lr: learning rate of the current step.
         grad_norm: L2 norm before clipping, on the device; ``None`` unless norms are clipped.
         data_seconds: how long the current batch was waited for.
+        at_exit: hooks give it what must be done when :meth:`fit` ends, also by an error.
         metrics: of the last evaluation, by name.
         should_stop: a hook sets it to end training after this epoch.
     """
@@ -78,7 +87,7 @@ class Trainer:
         accumulate_steps: int = 1,
         device: torch.device | str = "cpu",
         seed: int = 0,
-        loss_explosion_factor: float = 0.0,
+        guard: LossGuard | None = None,
     ) -> None:
         if accumulate_steps < 1:
             raise ValueError(f"SOLVER.ACCUMULATE_STEPS is {accumulate_steps}; it must be 1 or more")
@@ -89,9 +98,12 @@ class Trainer:
         self.device = torch.device(device)
         self.prepare = BatchPreparation(device, batch_transform)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp_dtype is torch.float16)
-        self._guard = LossGuard(1 if self.device.type == "cpu" else 10, loss_explosion_factor)
+        self._guard = guard or LossGuard(1 if self.device.type == "cpu" else 10)
+        self._guard.report = self.publish
+        self._is_sound = True  # every batch accumulated so far
         self._handlers: dict[str, list[Callable[..., None]]] = {}
-        self.epoch = self.max_epoch = self.iteration = self.step = 0
+        self.epoch = self.max_epoch = self.iteration = self.step = self.first_iteration = 0
+        self.at_exit: Callable[..., Any] = _nowhere
         self.lr = float("nan")
         self.grad_norm: Tensor | None = None
         self.data_seconds = 0.0
@@ -108,13 +120,18 @@ class Trainer:
             keep_freed_memory()
         self._handlers = {}
         self.max_epoch, self.epoch, self.should_stop = max_epoch, start_epoch, False
-        self.call("before_train")
-        for epoch in range(start_epoch, max_epoch):
-            if self.should_stop:
-                break
-            self.epoch = epoch
-            self._train_epoch()
-        self.call("after_train")
+        with contextlib.ExitStack() as stack:
+            self.at_exit = stack.callback
+            if hasattr(self.loader, "close"):
+                stack.callback(self.loader.close)
+            self.call("before_train")
+            for epoch in range(start_epoch, max_epoch):
+                if self.should_stop:
+                    break
+                self.epoch = epoch
+                self._train_epoch()
+                self.first_iteration = 0
+            self.call("after_train")
 
     def is_due(self, period: int) -> bool:
         """Whether something done every ``period`` epochs is done after this one.
@@ -145,16 +162,27 @@ class Trainer:
         if hasattr(self.loader, "set_epoch"):
             self.loader.set_epoch(self.epoch)
         self.call("before_epoch")
+        self.iteration = self.first_iteration - 1
         began = time.perf_counter()
-        for i, batch in enumerate(self.loader):
+        for i, batch in enumerate(self._batches(), start=self.first_iteration):
             self.data_seconds = time.perf_counter() - began
             self.iteration, self.step = i, self.epoch * len(self.loader) + i
             self._train_batch(batch)
             began = time.perf_counter()
         self._guard.check()
+        check_weights(self.objective.model)
         self.optimizer.zero_grad(set_to_none=True)  # evaluation can use the memory
         self.call("after_epoch")
         self.call("end_epoch")
+
+    def _batches(self) -> Iterable[Batch]:
+        """Those of the epoch which are not trained yet."""
+        if not self.first_iteration:
+            return self.loader
+        if hasattr(self.loader, "skip"):
+            self.loader.skip(self.first_iteration)
+            return self.loader
+        return islice(self.loader, self.first_iteration, None)
 
     def _train_batch(self, batch: Batch) -> None:
         total, group = len(self.loader), self.accumulate_steps
@@ -165,23 +193,30 @@ class Trainer:
             self.lr = self.lr_at(self.objective.epoch)
             set_lr(self.optimizer, self.lr)
             self.optimizer.zero_grad(set_to_none=True)
-            self._group_weights = []
+            self._group_weights, self._is_sound = [], True
         size = min(group, total - (self.iteration - place))  # batches of this group
         self._group_weights.append(batch_size(batch))
         batch = self.prepare(batch, self._generator())
-        with self._no_sync(is_last):
+        self._guard.before_forward(self.objective)
+        with parallel.no_sync(self.objective.trainable, enabled=not is_last):
             with torch.autocast(
                 self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None
             ):
                 output = self.objective(batch)
-            self._guard.watch(self.step, self.lr, output.loss, batch)
+            if not self._guard.accept(self.step, self.lr, output.loss, batch):
+                self._is_sound = False
+                if is_last:
+                    self.call("between_steps")
+                return
             weight = self._group_weights[-1] / (self._group_weights[0] * size)
             loss = output.loss if weight == 1 else output.loss * weight
             self.scaler.scale(loss).backward()
-        if is_last:
+        if is_last and self._is_sound:
             self._update(size)
             self.call("after_step", batch, output)
         self.call("after_batch", batch, output)
+        if is_last:
+            self.call("between_steps")
 
     def _update(self, size: int) -> None:
         """One optimiser step from the gradients of ``size`` batches."""
@@ -194,7 +229,8 @@ class Trainer:
         if self.clip_grad_value is not None:
             nn.utils.clip_grad_value_(self._parameters(), self.clip_grad_value)
         if self.clip_grad_norm is not None:
-            self.grad_norm = nn.utils.clip_grad_norm_(self._parameters(), self.clip_grad_norm)
+            norm = nn.utils.clip_grad_norm_(self._parameters(), self.clip_grad_norm)
+            self.grad_norm = parallel.gather(norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
@@ -206,20 +242,19 @@ class Trainer:
             return None
         return derived_generator(self.seed, self.epoch, self.step, distributed.rank())
 
-    def _no_sync(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
-        """DDP adds up gradients over the processes once per group, not once per batch."""
-        trainable = self.objective.trainable
-        if is_last or not isinstance(trainable, DistributedDataParallel):
-            return contextlib.nullcontext()
-        return trainable.no_sync()
-
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, *, iteration: int = 0) -> dict[str, Any]:
         """What an exact resume needs beyond weights, optimiser and scaler.
 
         A collective: every process calls it, the main one gets the complete state.
+
+        Args:
+            iteration: batches trained of an epoch that is not finished.
         """
+        self._guard.check()
         return {
             "step": self.step,
+            "iteration": iteration,
+            "iterations": len(self.loader),
             "world_size": distributed.world_size(),
             "rng": distributed.gather_objects(rng_state()),
             "metrics": dict(self.metrics),
@@ -230,6 +265,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave; call it last, it sets the random states."""
         self.step, self.metrics = state["step"], dict(state["metrics"])
+        self.first_iteration = self._place(state)
         self.objective.load_private_state(state.get("objective", {}))
         for name, hook in self._named_hooks().items():
             if name in state["hooks"]:
@@ -244,6 +280,18 @@ class Trainer:
                 distributed.world_size(),
                 state["world_size"],
             )
+
+    def _place(self, state: dict[str, Any]) -> int:
+        """Batches of the unfinished epoch that are trained, in batches of this run.
+
+        The order of an epoch's clips does not depend on the number of processes, so a run on more
+        or fewer of them goes on at the same clip, but for what does not fill a step.
+        """
+        done, total = state.get("iteration", 0), state.get("iterations", 0)
+        if not done or total == len(self.loader):
+            return int(done)
+        place = done * len(self.loader) // total
+        return int(place - place % self.accumulate_steps)
 
     def _named_hooks(self) -> dict[str, Hook]:
         names: dict[str, Hook] = {}

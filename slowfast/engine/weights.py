@@ -18,6 +18,7 @@ from slowfast.checkpoint.io import (
 from slowfast.checkpoint.match import clear_names, load_matching, load_strict
 from slowfast.checkpoint.resize import fit_to_checkpoint
 from slowfast.config import cfg_from_yaml, diff_cfg
+from slowfast.engine import parallel
 from slowfast.engine.optimizer import load_optimizer_state
 from slowfast.engine.trainer import Trainer
 from slowfast.models.base import ClipModel
@@ -109,7 +110,8 @@ def resume(trainer: Trainer, point: ResumePoint) -> int:
     Call it last: it sets the random states.
     """
     path, checkpoint = point.path, point.checkpoint
-    load_strict(trainer.objective.model, checkpoint["model_state"], source=str(path))
+    model = trainer.objective.model
+    load_strict(model, parallel.share_state(model, checkpoint["model_state"]), source=str(path))
     load_optimizer_state(trainer.optimizer, checkpoint["optimizer_state"])
     if trainer.scaler.is_enabled() and "scaler_state" in checkpoint:
         trainer.scaler.load_state_dict(checkpoint["scaler_state"])
@@ -119,7 +121,12 @@ def resume(trainer: Trainer, point: ResumePoint) -> int:
         logger.warning("%s has no trainer_state (PySlowFast wrote it?): random numbers differ from "
                        "those of an uninterrupted run", path)  # fmt: skip
     epoch = int(checkpoint["epoch"]) + 1
-    logger.info("resuming from %s: %d epochs are done", path, epoch)
+    logger.info(
+        "resuming from %s: %d epochs are done, %d batches of the next",
+        path,
+        epoch,
+        trainer.first_iteration,
+    )
     return epoch
 
 

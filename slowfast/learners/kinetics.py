@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from slowfast.datasets.sampling import ClipSampler
 from slowfast.datasets.transforms import build_eval_transform, build_train_transform
 from slowfast.datasets.video_folder import VideoFolder
 from slowfast.learners.backbones import BACKBONES, network_cfg
+from slowfast.utils.errors import shortened
+from slowfast.utils.plain_json import parse_json
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -33,6 +34,8 @@ FILES = {"train": ("train",), "val": ("validate", "val"), "test": ("test",)}
 """Split -> names that the lists of its videos may have."""
 ANY_CLASS = 1_000_000
 DRAWS = 2**31
+LONGEST_S = 10**6
+"""Seconds of a video in a list."""
 
 
 class KineticsDataset(Dataset[tuple[Tensor, int]]):
@@ -207,7 +210,7 @@ def read_split(path: Path) -> Iterator[tuple[str, str, str, tuple[int, int]]]:
         DataError: not JSON, or an entry without one of these.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8")).items()
+        entries = parse_json(path.read_text(encoding="utf-8")).items()
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is no JSON object of videos: {error}") from error
     for name, entry in entries:
@@ -215,8 +218,12 @@ def read_split(path: Path) -> Iterator[tuple[str, str, str, tuple[int, int]]]:
             start, end = entry["annotations"]["segment"]
             label, subset = entry["annotations"]["label"], entry.get("subset", path.stem)
             segment = (int(start), int(end))
-        except (KeyError, TypeError, ValueError) as error:
+            is_time = 0 <= segment[0] < segment[1] <= LONGEST_S
+            if not (is_time and isinstance(label, str) and name):
+                raise ValueError
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise DataError(
-                f"{path}: {name} needs annotations with a label and a segment, it has {entry!r:.80}"
+                f"{path}: {shortened(name)} needs annotations with label and segment (seconds), "
+                f"it has {shortened(entry)}"
             ) from error
         yield name, str(subset), str(label), segment

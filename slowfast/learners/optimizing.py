@@ -19,6 +19,7 @@ from slowfast.deploy.export.streaming import (
 from slowfast.deploy.parity import check_parity
 from slowfast.models.base import ClipModel
 from slowfast.models.streaming import StreamingModel
+from slowfast.utils.files import copy_file
 from slowfast.utils.optional import require
 
 
@@ -82,12 +83,12 @@ def fold_constants(path: Path) -> None:
 def copy_clips(source: Path, target: Path) -> None:
     """Copy an optimised clip network under another name; its description says the new one."""
     info = read_info(source)
-    target.write_bytes(source.read_bytes())
+    copy_file(source, target)
     write_info(target, info)
 
 
 def copy_stream(source: Path, target: Path) -> None:
     """Copy an optimised stream; see :func:`copy_clips`."""
     info = read_stream_info(source)
-    target.write_bytes(source.read_bytes())
+    copy_file(source, target)
     write_stream_info(target, info)

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slowfast.checkpoint.io import write_atomically
 from slowfast.learners.learner import LearnerError
+from slowfast.utils.files import write_text
+from slowfast.utils.plain_json import parse_json
 
 WEIGHTS = (".pth", ".pyth", ".pt")
 _VERSION = re.compile(r"_(\d+)$")
@@ -60,7 +61,7 @@ def free_place(folder: Path) -> Place:
 def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
     """Write a description; a reader finds the old one or the whole new one."""
     text = json.dumps(metadata, indent=4, sort_keys=True) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_text(path, text)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         LearnerError: it is not there, or something else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LearnerError(f"{path} is not the description of a saved learner: {error}") from error
     if not _is_description(found):
@@ -95,7 +96,7 @@ def find_descriptions(folder: Path) -> list[Path]:
     found = []
     for path in folder.glob("*.json") if folder.is_dir() else ():
         try:
-            if _is_description(json.loads(path.read_text(encoding="utf-8"))):
+            if _is_description(parse_json(path.read_text(encoding="utf-8"))):
                 found.append(path)
         except (OSError, ValueError):
             continue  # somebody else's file
@@ -104,7 +105,7 @@ def find_descriptions(folder: Path) -> list[Path]:
 
 def _version(path: Path) -> int:
     """The number the description carries; of other programs', the one its name ends with."""
-    known = json.loads(path.read_text(encoding="utf-8")).get("version")
+    known = parse_json(path.read_text(encoding="utf-8")).get("version")
     match = _VERSION.search(path.stem)
     return known if isinstance(known, int) else int(match[1]) if match else 0
 

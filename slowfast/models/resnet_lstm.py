@@ -17,7 +17,7 @@ from slowfast.models.build import build_head, build_num_classes
 from slowfast.models.layers.batchnorm import freeze_batchnorm
 from slowfast.models.layers.checkpointing import run_checkpointed
 from slowfast.models.layers.head import Classifier
-from slowfast.models.layers.image_resnet import STAGES, ImageResNet
+from slowfast.models.layers.image_resnet import ImageResNet
 from slowfast.models.pretrained import PretrainedModel
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ class ResNetLSTM(PretrainedModel):
         num_classes: of the one task, or ``{task: classes}``.
         depth: of the ResNet: 18, 34, 50, 101 or 152 layers.
         width: channels of its stem; 64, unless it is to be small.
-        grid: cells per side that frames are averaged in, see
-            :class:`~slowfast.models.layers.image_resnet.ImageResNet`.
+        stages: of the ResNet that there are, 1 to 4.
+        keypoints: features of frames tell also where things are, see
+            :class:`~slowfast.models.layers.image_resnet.Keypoints`.
         hidden_size: of the LSTM, per direction.
         num_layers: of the LSTM.
         bidirectional: read the clip backwards too.
@@ -66,7 +67,8 @@ class ResNetLSTM(PretrainedModel):
         num_classes: NumClasses,
         depth: int = 50,
         width: int = 64,
-        grid: int = 1,
+        stages: int = 4,
+        keypoints: bool = False,
         hidden_size: int = 1024,
         num_layers: int = 2,
         bidirectional: bool = True,
@@ -85,7 +87,7 @@ class ResNetLSTM(PretrainedModel):
         self.head_act = check_head_act(head_act)
         self.act_checkpoint = act_checkpoint
         self.image_depth = depth
-        self.backbone = ImageResNet(depth, width, grid)
+        self.backbone = ImageResNet(depth, width, stages=stages, keypoints=keypoints)
         if frozen_bn:
             freeze_batchnorm(self.backbone)
         self.lstm = nn.LSTM(
@@ -109,7 +111,8 @@ class ResNetLSTM(PretrainedModel):
             num_classes=build_num_classes(cfg),
             depth=cfg.RESNET.DEPTH,
             width=cfg.RESNET.WIDTH_PER_GROUP,
-            grid=cfg.LSTM.GRID,
+            stages=cfg.LSTM.STAGES,
+            keypoints=cfg.LSTM.KEYPOINTS,
             hidden_size=cfg.LSTM.HIDDEN_SIZE,
             num_layers=cfg.LSTM.NUM_LAYERS,
             bidirectional=cfg.LSTM.BIDIRECTIONAL,
@@ -136,7 +139,7 @@ class ResNetLSTM(PretrainedModel):
         if not (self.act_checkpoint and self.training):
             return self.backbone(frames)
         x = self.backbone.stem(frames)
-        for stage in STAGES:
+        for stage in self.backbone.stages:
             x = run_checkpointed(self.backbone.get_submodule(stage), x)
         return self.backbone.pool(x)
 

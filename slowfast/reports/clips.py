@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from slowfast.utils.files import write_atomically
+
 Image = npt.NDArray[np.uint8]
 
 
@@ -47,11 +49,9 @@ def save_gif(clip: Tensor, path: Path | str, *, fps: float = 8.0) -> Path:
 
     _check(clip.unsqueeze(0))
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     frames = [PilImage.fromarray(f) for f in clip.permute(1, 2, 3, 0).contiguous().cpu().numpy()]
-    frames[0].save(
-        target, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0
-    )
+    moving = {"save_all": True, "append_images": frames[1:], "duration": round(1000 / fps)}
+    write_atomically(target, lambda file: frames[0].save(file, "GIF", loop=0, **moving))
     return target
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from slowfast.datasets.check.problems import KINDS, Problem
 from slowfast.datasets.check.scan import CheckResult
 from slowfast.reports.figures import save_figure
 from slowfast.reports.table import Table
+from slowfast.utils.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,13 +72,13 @@ def class_table(result: CheckResult) -> Table:
 def write_check(result: CheckResult, folder: Path | str) -> list[Path]:
     """Write the list of bad videos, all problems as CSV, and the picture of the classes."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     write_bad_list(folder / BAD_VIDEOS, result.bad_videos())
-    with open(folder / PROBLEMS, "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(("problem", "split", "source", "path", "name", "detail"))
-        for p in result.problems:
-            rows.writerow((p.kind, p.split, p.source, p.path, p.name, p.detail))
+    table = io.StringIO(newline="")
+    rows = csv.writer(table)
+    rows.writerow(("problem", "split", "source", "path", "name", "detail"))
+    for p in result.problems:
+        rows.writerow((p.kind, p.split, p.source, p.path, p.name, p.detail))
+    write_text(folder / PROBLEMS, table.getvalue())
     written = [folder / BAD_VIDEOS, folder / PROBLEMS]
     if any(counts for by_split in result.classes.values() for counts in by_split.values()):
         figure = class_histogram(result.classes, result.class_names)

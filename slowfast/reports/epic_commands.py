@@ -8,6 +8,7 @@ from argparse import Namespace
 from slowfast.datasets.epic_kitchens import read_segments
 from slowfast.datasets.epic_results import read_results, write_results
 from slowfast.reports import epic_submission as epic
+from slowfast.utils.files import write_text
 
 
 def run_command(args: Namespace) -> str:
@@ -21,7 +22,7 @@ def _report(args: Namespace) -> str:
         read_results(args.results), args.annotations, labels=args.labels, partial=args.partial
     )
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        write_text(args.json, json.dumps(figures, indent=1) + "\n")
     return epic.format_report(figures)
 
 

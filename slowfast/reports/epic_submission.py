@@ -27,6 +27,8 @@ from slowfast.metrics.epic import (
     rank_actions,
 )
 from slowfast.reports.table import Table
+from slowfast.utils.archives import MOST_UNPACKED, check_unpacked
+from slowfast.utils.plain_json import parse_json
 
 VERSION = "0.2"
 CHALLENGES = ("action_recognition", "action_anticipation")
@@ -275,8 +277,9 @@ def read_submission(path: str | Path) -> Any:
         with ZipFile(path) as zipped:
             if zipped.namelist() != [FILE_NAME]:
                 raise ResultsError(f"{path}: holds {zipped.namelist()}, expected {FILE_NAME} only")
-            return json.loads(zipped.read(FILE_NAME))
-    except (BadZipFile, ValueError) as error:
+            check_unpacked(zipped, Path(path), MOST_UNPACKED)
+            return parse_json(zipped.read(FILE_NAME))
+    except (BadZipFile, ValueError, EOFError, OSError, RuntimeError) as error:
         raise ResultsError(f"{path}: {error}") from error
 
 

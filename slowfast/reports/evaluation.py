@@ -10,6 +10,7 @@ from slowfast.engine.predictions import SINGLE_TASK, Predictions
 from slowfast.reports.epic_submission import challenge_table
 from slowfast.reports.figures import confusion_figure, save_figure
 from slowfast.reports.table import Cell, Table
+from slowfast.utils.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class ReportTest:
 
     def _write_task(self, predictions: Predictions, task: str) -> None:
         table = self.output_dir / f"per_class_{task}.md"
-        table.write_text(per_class_table(predictions, task).markdown() + "\n", "utf-8")
+        write_text(table, per_class_table(predictions, task).markdown() + "\n")
         title = f"{len(predictions)} videos, {predictions.num_views} views each"
         names = predictions.class_names.get(task)
         figure = confusion_figure(predictions.confusion(task), names, title=title)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slowfast.reports.stats import Record, series
+from slowfast.utils.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,11 @@ MAX_NAMED = 120  # classes up to which every row has its name
 
 
 def confusion_figure(
-    matrix: npt.ArrayLike, class_names: Sequence[str] | None = None, *, title: str = ""
+    matrix: npt.ArrayLike,
+    class_names: Sequence[str] | None = None,
+    *,
+    title: str = "",
+    size_inches: tuple[float, float] | None = None,
 ) -> Figure:
     """A confusion matrix; colour is the share of each true class.
 
@@ -31,6 +36,7 @@ def confusion_figure(
         matrix: ``(C, C)`` counts, row = true class, column = predicted class.
         class_names: C names; indices when missing.
         title: shown above.
+        size_inches: width and height, instead of one that grows.
     """
     from matplotlib.figure import Figure
 
@@ -44,7 +50,8 @@ def confusion_figure(
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
     inches = float(np.clip(3 + 0.16 * size, 4, 24))
-    figure = Figure(figsize=(inches + 1, inches), layout="constrained")
+    figsize = (inches + 1, inches) if size_inches is None else size_inches
+    figure = Figure(figsize=figsize, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046)
@@ -65,6 +72,40 @@ def _label_classes(axes: Axes, names: Sequence[str]) -> None:
     size = 8 if len(names) <= 30 else 6
     axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
     axes.set_yticks(ticks, labels, fontsize=size)
+
+
+def histogram_figure(
+    counts: npt.ArrayLike,
+    class_names: Sequence[str],
+    true_class: int,
+    *,
+    top_k: int = 10,
+    size_inches: tuple[float, float] = (8, 8),
+) -> Figure:
+    """What the videos of one class are taken for: the classes predicted most often, as bars.
+
+    Args:
+        counts: C numbers of videos, by predicted class.
+        class_names: C names.
+        true_class: whose videos they are; its bar has another colour.
+        top_k: bars; classes that were never predicted have none.
+        size_inches: width and height.
+    """
+    from matplotlib.figure import Figure
+
+    numbers = np.asarray(counts, dtype=np.float64)
+    best = [int(i) for i in np.argsort(-numbers, kind="stable")[:top_k] if numbers[i] > 0]
+    share = 100 * numbers[best] / max(numbers.sum(), 1)
+    figure = Figure(figsize=size_inches, layout="constrained")
+    axes = figure.add_subplot()
+    colours = ["tab:green" if i == true_class else "tab:red" for i in best]
+    bars = axes.barh(range(len(best)), share, color=colours)
+    axes.bar_label(bars, [f"{numbers[i]:g}" for i in best], padding=2, fontsize=8)
+    axes.set_yticks(range(len(best)), [class_names[i] for i in best])
+    axes.invert_yaxis()
+    title = f"{class_names[true_class]}: {numbers.sum():g} videos"
+    axes.set(xlabel="predicted, % of the videos", title=title, xlim=(0, 105))
+    return figure
 
 
 def curves_figure(stats: dict[str, list[Record]]) -> Figure:
@@ -104,6 +145,6 @@ def curves_figure(stats: dict[str, list[Record]]) -> Figure:
 def save_figure(figure: Figure, path: Path | str) -> Path:
     """Writes a figure as PNG, SVG or PDF, by the ending of ``path``."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=150)
+    kind = target.suffix.removeprefix(".") or None
+    write_atomically(target, lambda file: figure.savefig(file, dpi=150, format=kind))
     return target

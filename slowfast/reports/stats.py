@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+from slowfast.utils.plain_json import parse_json
 
 MARK = "json_stats:"
 Record = dict[str, Any]
@@ -23,8 +24,8 @@ def read_stats(path: Path | str) -> dict[str, list[Record]]:
     for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         text = line.partition(MARK)[2] if MARK in line else line
         try:
-            record = json.loads(text)
-        except json.JSONDecodeError:
+            record = parse_json(text)
+        except ValueError:
             continue
         kind = _kind(record)
         if kind:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slowfast.reports.benchmark import benchmark_table
 from slowfast.reports.figures import save_figure
 from slowfast.reports.table import Cell, Table
+from slowfast.utils.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,14 +126,13 @@ def write_result(result: Mapping[str, Any], path: Path) -> list[Path]:
     Returns:
         The files.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    write_text(path, json.dumps(result, indent=1) + "\n")
     files = [path]
     if "rows" not in result:
         return files
     text = "\n\n".join(table.markdown() for table in way_tables(result))
     files.append(path.with_suffix(".md"))
-    files[-1].write_text(text + "\n", "utf-8")
+    write_text(files[-1], text + "\n")
     figure = quality_figure(result["rows"])
     if figure is not None:
         files.append(save_figure(figure, path.with_suffix(".png")))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import os
-import signal
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,12 +19,11 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from slowfast.utils.device import resolve_device
 from slowfast.utils.errors import USER_ERROR_STATUS, one_line_errors
+from slowfast.utils.orphans import die_with_parent
+from slowfast.utils.signals import PREEMPTED_STATUS, forward_signals
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-PR_SET_PDEATHSIG = 1
-"""Of Linux' ``prctl``: the signal that tells a process of its parent's end."""
 
 TIMEOUT = timedelta(minutes=30)
 """How long a collective waits for the other processes before it fails instead of hanging."""
@@ -203,11 +199,16 @@ def launch(function: Callable[..., Any], args: tuple[Any, ...], plan: LaunchPlan
     spawn_args = (function, args, plan, method, world)
     if plan.processes == 1:
         return _worker(0, *spawn_args)
+    workers = spawn(  # type: ignore[no-untyped-call]
+        _worker, args=spawn_args, nprocs=plan.processes, join=False
+    )
     try:
-        spawn(_worker, args=spawn_args, nprocs=plan.processes)  # type: ignore[no-untyped-call]
+        with forward_signals(workers.pids()):
+            while not workers.join():
+                pass
     except ProcessExitedException as error:
-        if error.exit_code == USER_ERROR_STATUS:  # it has said what is wrong
-            raise SystemExit(USER_ERROR_STATUS) from error
+        if error.exit_code in (USER_ERROR_STATUS, PREEMPTED_STATUS):  # it has said why
+            raise SystemExit(error.exit_code) from error
         raise
     return None
 
@@ -234,16 +235,6 @@ def _worker(
         die_with_parent()
     with one_line_errors(traceback=alone), process_group(plan.device, init_method, *place):
         return function(*args)
-
-
-def die_with_parent() -> None:
-    """End this process when the one that started it is gone, killed even (Linux).
-
-    Torch asks for SIGINT then, which a training that was started in the background of a shell
-    ignores: its workers would go on writing checkpoints for ever.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

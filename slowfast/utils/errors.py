@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
 import traceback as tracebacks
 from collections.abc import Iterator
@@ -59,6 +60,24 @@ def print_error(error: Exception) -> None:
         origin = f" [{type(error).__name__}{place}]"
     hint = f"({DEBUG_VARIABLE}=1 shows the full traceback)"
     sys.stderr.write(f"error: {message(error)}{origin}\n{hint}\n")
+
+
+def shortened(value: object, limit: int = 120) -> str:
+    """What a file says, for a message, which stays short whatever that is.
+
+    Example:
+        >>> shortened("a.mp4"), shortened("x" * 1000, 5)
+        ("'a.mp4'", "'xxxx... (1002 characters)")
+    """
+    short = reprlib.Repr()
+    short.maxlevel, short.maxlist, short.maxtuple, short.maxdict = 4, 12, 12, 12
+    short.maxstring = short.maxother = short.maxlong = limit + 2  # longer ones are cut below
+    try:
+        # of nested data only some, for it may name one part a billion times
+        text = repr(value) if isinstance(value, (str, bytes)) else short.repr(value)
+    except (ValueError, RecursionError):  # Python spells no number of 4,300 digits
+        return f"a value of type {type(value).__name__} that is too large to be shown"
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
 def message(error: Exception) -> str:

@@ -36,7 +36,22 @@ def setup_logging(output_dir: Path | str | None = None, *, main: bool = True) ->
     if output_dir is not None:
         path = Path(output_dir) / LOG_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
-        _add(logging.FileHandler(path, encoding="utf-8"), FILE_FORMAT)
+        _add(LogFile(path, encoding="utf-8"), FILE_FORMAT)
+
+
+class LogFile(logging.FileHandler):
+    """A log that ends where the disk does, and says so once, instead of a traceback per line."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            told = f"cannot write {self.baseFilename}: {error.strerror}; lines are lost\n"
+            sys.stderr.write(told)
 
 
 def _console_handler() -> tuple[logging.Handler, str]:

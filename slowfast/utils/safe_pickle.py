@@ -11,16 +11,18 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
 from slowfast.utils.errors import UserError
 
+LARGEST_ARRAY = 2**33  # bytes
 _INERT_PACKAGES = ("pandas",)
 _PLAIN_DTYPE = re.compile(r"[|<>=]?[?bBhHiIlLqQefdgOSU]\d*")
 _TENSOR_DTYPES = ("float16", "bfloat16", "float32", "float64", "int32", "int64", "bool")
@@ -65,16 +67,63 @@ def load_pickle(path: str | Path) -> Any:
     """
     with open(path, "rb") as file:
         try:
-            return _PlainUnpickler(file, str(path)).load()
-        except UnsafePickleError:
-            raise
+            return PlainUnpickler(file, str(path)).load()
+        except UnsafePickleError as error:
+            if str(path) in str(error):
+                raise
+            raise UnsafePickleError(f"{path}: {error}") from error
         except Exception as error:  # a damaged pickle can raise almost anything
             raise UserError(f"{path}: cannot be read as a pickle ({error})") from error
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    def __init__(self, file: Any, path: str) -> None:
-        super().__init__(file)
+if TYPE_CHECKING:
+
+    class _Python(pickle.Unpickler):
+        dispatch: ClassVar[dict[int, Any]]
+        stack: list[Any]
+        append: Callable[[Any], None]
+        read: Callable[[int], bytes]
+
+        def load_build(self) -> None: ...
+
+else:
+    _Python = pickle._Unpickler
+
+
+class _Unpickler(_Python):
+    """Python's own, in Python: the one in C makes room for any number that a file calls."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(_Python.dispatch)
+
+    def load_bytearray8(self) -> None:
+        """Bytes that are there; Python's own makes room for as many as the file announces."""
+        (size,) = struct.unpack("<Q", self.read(8))
+        data = self.read(min(size, LARGEST_ARRAY))
+        if len(data) != size:
+            raise UnsafePickleError(f"it announces an array of {size} bytes and has {len(data)}")
+        self.append(bytearray(data))
+
+    def load_build(self) -> None:
+        """State goes into new objects only, not into the classes and functions of the reader."""
+        if not isinstance(self.stack[-2], (Inert, np.ndarray, np.dtype, OrderedDict)):
+            raise UnsafePickleError("refused to change what the file did not make")
+        super().load_build()
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+class PlainUnpickler(_Unpickler):
+    """Builds plain data; every other class and function is refused.
+
+    Args:
+        file: open, binary.
+        path: what to call it.
+        encoding: of texts that Python 2 wrote.
+    """
+
+    def __init__(self, file: Any, path: str, encoding: str = "ASCII") -> None:
+        super().__init__(file, encoding=encoding)
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
@@ -111,9 +160,26 @@ def _load_tensor(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
 
 
+class _Array:
+    """Stands for NumPy's array, which itself would make room for any shape."""
+
+
+def _collection(kind: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A set or the like of what the file has, not of a range that it only names."""
+
+    def build(items: Any = ()) -> Any:
+        if not isinstance(items, list | tuple | set | bytes | str):
+            raise UnsafePickleError(f"refused to build a {kind} of a {type(items).__name__}")
+        if kind is bytearray and isinstance(items, str):
+            raise UnsafePickleError("refused to encode a text")
+        return kind(items)
+
+    return build
+
+
 def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray[Any, Any]:
     """The empty array that an array's state is then put into."""
-    if kind is not np.ndarray:
+    if kind is not _Array:
         raise UnsafePickleError(f"refused to build an array of class {kind!r}")
     return np.ndarray.__new__(np.ndarray, (0,), "b")
 
@@ -137,7 +203,7 @@ def _rebuild_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) 
 _ALLOWED: Mapping[str, Callable[..., Any] | Any] = {
     "collections.OrderedDict": OrderedDict,
     "_codecs.encode": _encode,
-    "numpy.ndarray": np.ndarray,
+    "numpy.ndarray": _Array,
     "numpy.dtype": _dtype,
     "numpy.core.multiarray._reconstruct": _reconstruct,
     "numpy.core.multiarray.scalar": _scalar,
@@ -148,6 +214,11 @@ _ALLOWED: Mapping[str, Callable[..., Any] | Any] = {
     **{
         f"{module}.{kind.__name__}": kind
         for module in ("builtins", "__builtin__")
-        for kind in (set, frozenset, slice, complex, bytearray, range)
+        for kind in (slice, complex, range)
+    },
+    **{
+        f"{module}.{kind.__name__}": _collection(kind)
+        for module in ("builtins", "__builtin__")
+        for kind in (set, frozenset, bytearray)
     },
 }

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_text
+from slowfast.utils.orphans import die_with_parent
 from slowfast.utils.progress import format_seconds
 
 logger = logging.getLogger(__name__)
@@ -154,6 +156,7 @@ class _Runner:
         if interrupted and not anew:
             logger.info("%s was interrupted: going on from %s", stage.name, stage.folder)
         elif stamp:
+            self._write(stage, {"digest": "", "state": "clearing"})  # half of it is not done
             shutil.rmtree(stage.folder, ignore_errors=True)
         elif stage.folder.exists() and any(stage.folder.iterdir()):
             raise StageError(
@@ -163,17 +166,13 @@ class _Runner:
         stage.folder.mkdir(parents=True, exist_ok=True)
 
     def _write(self, stage: Stage, stamp: dict[str, str]) -> None:
-        self.stamps.mkdir(parents=True, exist_ok=True)
-        path = self.stamps / f"{stage.name}.json"
-        partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps(stamp), "utf-8")
-        partial.replace(path)
+        write_text(self.stamps / f"{stage.name}.json", json.dumps(stamp))
 
     def _execute(self, stage: Stage) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{stage.name}.log"
         command = self.stamps / f"{stage.name}.sh"  # for people, and for the report
-        command.write_text(show_command(stage.command) + "\n", "utf-8")
+        write_text(command, show_command(stage.command) + "\n")
         start = time.monotonic()
         status = run_logged(stage.command, log)
         missing = [str(path) for path in stage.outputs if not path.exists()]
@@ -187,7 +186,11 @@ class _Runner:
 
 
 def run_logged(command: Sequence[str], log: Path) -> int:
-    """Runs a command, copying what it prints to this terminal and to ``log``; its exit status."""
+    """Runs a command, copying what it prints to this terminal and to ``log``; its exit status.
+
+    When this process is killed, the command is too: it would go on beside the one that the next
+    run starts in its place, and both would write the same files.
+    """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with (
         log.open("w", encoding="utf-8") as file,
@@ -199,6 +202,7 @@ def run_logged(command: Sequence[str], log: Path) -> int:
             text=True,
             errors="replace",
             env=environment,
+            preexec_fn=die_with_parent,
         ) as process,
     ):
         assert process.stdout is not None

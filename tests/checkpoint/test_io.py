@@ -1,10 +1,10 @@
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 
-from slowfast.checkpoint import io
 from slowfast.checkpoint.io import (
     CheckpointError,
     last_checkpoint,
@@ -14,6 +14,7 @@ from slowfast.checkpoint.io import (
     read_last_checkpoint,
     write_checkpoint,
 )
+from slowfast.utils.files import WriteError
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_an_interrupted_write_leaves_the_old_file(write, monkeypatch):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", killed)
-    with pytest.raises(CheckpointError, match=r"cannot write .*no space"):
+    with pytest.raises(WriteError, match=r"cannot write .*no space"):
         write(0)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -82,10 +83,10 @@ def test_an_interrupted_write_leaves_the_old_file(write, monkeypatch):
 
 def test_the_bytes_are_on_disk_before_the_name(write, monkeypatch):
     events = []
-    fsync, replace = os.fsync, io.Path.replace
+    fsync, replace = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (events.append("fsync"), fsync(fd))[1])
     monkeypatch.setattr(
-        io.Path, "replace", lambda self, other: (events.append("rename"), replace(self, other))[1]
+        Path, "replace", lambda self, other: (events.append("rename"), replace(self, other))[1]
     )
     write(0)
     assert events == ["fsync", "rename", "fsync"]
@@ -150,6 +151,8 @@ def test_falls_back_over_damaged_files(write, tmp_path, caplog):
     assert found == good
     assert state["epoch"] == 0
     assert caplog.text.count("passing over an unreadable checkpoint") == 2
+    names = "checkpoint_epoch_00003.pyth, checkpoint_epoch_00002.pyth"
+    assert f"falling back to {good} instead of {names}" in caplog.text
     good.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"none of the 3 .*AUTO_RESUME"):
         read_last_checkpoint(tmp_path)

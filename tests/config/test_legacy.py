@@ -17,7 +17,7 @@ def test_default_is_accepted(name, caplog):
 
 
 def test_tables_are_disjoint_and_named():
-    assert len(DEFAULTS) == 55
+    assert len(DEFAULTS) == 36
     assert not {*DEFAULTS, *RENAMED, *IGNORED} & {*all_keys()}
     assert {name.partition(".")[0] for name in (*DEFAULTS, *OPEN_NODES)} == {*NOT_BUILT}
     assert {*RENAMED.values()} <= {*all_keys()}
@@ -33,7 +33,6 @@ def test_tables_are_disjoint_and_named():
         ("BN.NUM_SPLITS", 4, "split batch norm"),
         ("SOLVER.LAYER_DECAY", 0.75, "LARS and layer-wise decay"),
         ("DATA.SSL_COLOR_JITTER", "True", "self-supervised"),
-        ("TENSORBOARD.MODEL_VIS.ENABLE", "True", "visualisation"),
     ],
 )
 def test_other_values_are_refused(name, value, feature):

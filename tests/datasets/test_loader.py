@@ -273,6 +273,16 @@ class Stuck(DummyReader):
         time.sleep(8)
 
 
+class OutOfMemory(DummyReader):
+    """The kernel ends its process, as it does with the largest one when memory is short."""
+
+    def read(self, *_):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Crash(DummyReader):
     def read(self, *_):
         import os
@@ -283,7 +293,9 @@ class Crash(DummyReader):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("reader", "timeout", "message"),
-    [(Stuck, 2, r"timed out.*DATA_LOADER.TIMEOUT.*dummy/val/0, dummy/val/1"),
+    [(Stuck, 2, r"timed out.*LOADER.TIMEOUT.*moment: dummy/val/0\. .*dummy/val/0, dummy/val/1"),
+     (OutOfMemory, 0, r"(?:signal: Killed|exited).*NUM_WORKERS.*moment: dummy/val/0\. The batch"),
+     (OutOfMemory, 30, r"(?:signal: Killed|exited).*NUM_WORKERS.*moment: dummy/val/0\. The batch"),
      (Crash, 0, r"exited unexpectedly.*NUM_WORKERS.*dummy/val/0, dummy/val/1")],
 )  # fmt: skip
 def test_stuck_and_dead_workers_name_the_batch(reader, timeout, message):

@@ -1,5 +1,6 @@
 """tools/export.py --stream: from a checkpoint to files of its stream."""
 
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ from slowfast.config import load_cfg
 from slowfast.deploy.export.info import ExportError
 from slowfast.deploy.stream import ModelRunner, open_stream
 from slowfast.models import build_model
+from slowfast.models.profile import build_model_inputs, count_macs, count_parameters
 from slowfast.models.streaming import build_streaming
 from slowfast.utils.seed import seed_everything
 from tests.models.streaming.networks import liven
@@ -105,3 +107,17 @@ def test_executorch_runs_streams(family, tmp_path):
         torch.testing.assert_close(runner.push(taken), expected, rtol=0, atol=1e-4)
     with pytest.raises(ExportError, match="for 1 stream"):
         runner.reset(2)
+
+
+def test_a_stream_names_the_model_it_came_from(tmp_path):
+    """And says what a clip of that costs, which the stream's frames are compared with."""
+    path, model, cfg = checkpoint(tmp_path, "TinyNet")
+    target = tmp_path / "out" / "cam.onnx"
+    export("--model_path", path, "--stream", "--output", target)
+    found = json.loads((tmp_path / "out" / "cam.onnx.json").read_text())
+    clip = found["clip"]
+    assert clip["source"]["file"] == str(path.resolve())
+    assert clip["source"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert clip["parameters"] == count_parameters(model)
+    assert clip["macs"] == count_macs(model, build_model_inputs(cfg, cfg.DATA.TEST_CROP_SIZE))
+    assert 0 < found["macs"] < clip["macs"]

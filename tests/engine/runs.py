@@ -3,6 +3,7 @@
 python -m tests.engine.runs OUTPUT_DIR [KEY VALUE ...]
 """
 
+import json
 import sys
 
 import torch
@@ -56,6 +57,12 @@ def config(output_dir, **changes):
 def few_videos(number=18):
     """Shrink the dummy data set: 18 videos are 4 batches and 2 left over."""
     dummy.DummyVideos.__init__.__kwdefaults__["num_videos"] = number
+
+
+def read_stats(output_dir):
+    """The lines of a run's statistics, as dicts."""
+    text = (output_dir / "json_stats.log").read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def everything():

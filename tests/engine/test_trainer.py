@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from slowfast.engine import Hook, Supervised, Trainer
+from slowfast.engine.guard import LossGuard
 from slowfast.engine.hook import EVENTS
 from slowfast.engine.schedule import cosine
 from slowfast.models.tiny import TinyNet
@@ -121,7 +122,7 @@ def test_hooks_run_in_order(tiny, batches):
     calls = []
     hooks = [recorder(calls)]
     Trainer(supervised(tiny), sgd(tiny), cosine(0.05, 1), batches[:2], hooks=hooks).fit(1)
-    step = ["after_backward", "after_step", "after_batch"]
+    step = ["after_backward", "after_step", "after_batch", "between_steps"]
     assert calls == [
         "before_train", "before_epoch", *step, *step, "after_epoch", "end_epoch", "after_train",
     ]  # fmt: skip
@@ -159,7 +160,8 @@ def test_stops_on_a_loss_that_is_not_finite(tiny, batches):
 def test_stops_on_a_loss_that_explodes(tiny, batches):
     losses = iter([1.0, 1.1, 50.0, 1.0])
     objective = Supervised(tiny, lambda preds, labels: preds.sum() * 0 + next(losses))
-    trainer = Trainer(objective, sgd(tiny), cosine(0.05, 1), batches, loss_explosion_factor=10)
+    guard = LossGuard(explosion_factor=10)
+    trainer = Trainer(objective, sgd(tiny), cosine(0.05, 1), batches, guard=guard)
     with pytest.raises(FloatingPointError, match=r"loss is 50\.0 at step 2"):
         trainer.fit(1)
 

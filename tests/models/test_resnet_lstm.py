@@ -14,7 +14,7 @@ from slowfast.checkpoint.match import load_strict
 from slowfast.config import load_cfg
 from slowfast.deploy.profile import count_macs, count_parameters
 from slowfast.models.layers.batchnorm import FrozenBatchNorm2d
-from slowfast.models.layers.image_resnet import BLOCKS, ImageResNet
+from slowfast.models.layers.image_resnet import BLOCKS, ImageResNet, Keypoints
 from slowfast.models.layers.resnet2d import PretrainedError
 from slowfast.models.resnet_lstm import ResNetLSTM
 from slowfast.models.windows import CachedWindows, SlidingWindow
@@ -374,12 +374,26 @@ def test_only_a_causal_model_streams():
         tiny(pool="max")
 
 
-def test_a_grid_says_where_things_are():
-    """Each cell of the grid is the mean over its part of the last map."""
-    backbone, maps = ImageResNet(18, 8, grid=2), torch.randn(3, 64, 4, 6)
-    assert backbone.num_features == 4 * 64
-    cells = backbone.pool(maps).view(3, 64, 2, 2)
-    torch.testing.assert_close(cells[:, :, 0, 1], maps[:, :, :2, 3:].mean(dim=(2, 3)))
-    torch.testing.assert_close(cells.mean(dim=(2, 3)), ImageResNet(18, 8).pool(maps))
-    model = ResNetLSTM(num_classes=4, depth=18, width=8, grid=2, hidden_size=8).eval()
-    assert model([torch.randn(1, 3, 2, 64, 64)]).shape == (1, 4)
+def test_keypoints_say_where_things_are():
+    """One bright position: its coordinates, and nothing around; a flat channel: the middle."""
+    points = Keypoints(2)
+    maps = torch.zeros(1, 2, 3, 5)
+    maps[0, 0, 2, 1] = 50
+    x, y, spread_x, spread_y = points(maps).view(4, 2)
+    torch.testing.assert_close(x, torch.tensor([-0.5, 0.0]))
+    torch.testing.assert_close(y, torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(spread_x, torch.tensor([0.0, 0.5]))  # mean of 1, 1/4, 0, 1/4, 1
+    torch.testing.assert_close(spread_y, torch.tensor([0.0, 2 / 3]))
+
+
+def test_few_stages_with_keypoints():
+    backbone = ImageResNet(18, 8, stages=2, keypoints=True).eval()
+    frames = torch.randn(2, 3, 64, 48)
+    assert backbone(frames).shape == (2, backbone.num_features) == (2, 5 * 16)
+    whole = ImageResNet(18, 8).eval()
+    whole.load_state_dict(backbone.state_dict(), strict=False)
+    maps = whole.layer2(whole.layer1(whole.stem(frames)))
+    torch.testing.assert_close(backbone(frames)[:, :16], maps.mean(dim=(2, 3)))
+    model = ResNetLSTM(num_classes=4, depth=18, width=8, stages=2, keypoints=True, hidden_size=8)
+    model([torch.randn(2, 3, 2, 64, 64)]).sum().backward()
+    assert model.backbone.keypoints.sharpness.grad.abs().min() > 0

@@ -1,7 +1,9 @@
+import hashlib
 import json
 
 import pytest
 
+from slowfast.reports.page.contents import page_of
 from slowfast.reports.runs.facts import TRAINED, Variant, choose_compressed, choose_teacher
 from slowfast.reports.runs.read import RunsError, read_runs
 from slowfast.reports.runs.series import epoch_minutes, learning_rates, peak_memory, validation
@@ -181,3 +183,70 @@ def test_what_is_quantised_is_the_network_that_was_made_before(tmp_path):
     assert "quantize (float32)" not in found
     assert found["quantize"].parent is found["prune"]
     assert found["quantize"].root is found["prune (before)"]
+
+
+def quantised(tmp_path, *, accuracy, gain):
+    """The networks where the result of int8 has this accuracy and is so many times faster."""
+    write_pruning(tmp_path / "prune")
+    rows = {
+        name: row(SMALL, percent, p50)
+        for name, percent, p50 in (
+            ("float32", 79.0, 1.0), ("bf16", 79.0, 0.4), ("int8", accuracy, 1.0 / gain),
+        )
+    }  # fmt: skip
+    report = {"backend": "openvino", "result": "int8", "split": "test", "rows": rows, "files": {},
+              "max_drop": 1.0, "speedup": {"float32": {"q25": gain}},
+              "machine": MACHINE}  # fmt: skip
+    (tmp_path / "quantize").mkdir()
+    (tmp_path / "quantize/quantize.json").write_text(json.dumps(report))
+    return read_runs({"set": tmp_path})
+
+
+def test_what_was_made_to_compare_with_is_no_result(tmp_path):
+    """bf16 is faster still, and is in the table, and is not what the page is about."""
+    runs = quantised(tmp_path, accuracy=78.5, gain=2.0)
+    assert choose_compressed(runs.variants).name == "quantize"
+    assert not named(runs)["quantize (bf16)"].is_result
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "gain", "reason"),
+    [
+        (77.5, 2.0, "it loses 1.5 points where 1 are allowed"),
+        (79.0, 0.9, "it is not faster than float32 on this machine"),
+    ],
+)
+def test_a_refused_file_is_no_result_either(tmp_path, accuracy, gain, reason):
+    runs = quantised(tmp_path, accuracy=accuracy, gain=gain)
+    assert named(runs)["quantize"].refused == reason
+    assert choose_compressed(runs.variants).name == "prune"
+    page = page_of(runs, "x")
+    (networks,) = (section for section in page.sections if section.key == "networks")
+    assert f"**quantize** is refused: {reason}." in networks.blocks[-1].text
+
+
+def test_streams_and_exports_go_to_the_checkpoint_they_name(tmp_path):
+    """Also where another network's file has the same name, and where it has been moved since."""
+    digests = {}
+    for name in ("a", "b"):
+        write_log(tmp_path / name, test=80.0)
+        checkpoint = tmp_path / name / "checkpoints/best.pyth"
+        checkpoint.parent.mkdir()
+        checkpoint.write_bytes(name.encode())
+        digests[name] = hashlib.sha256(name.encode()).hexdigest()
+    sources = [
+        {"file": str(tmp_path / "a/checkpoints/best.pyth"), "sha256": digests["a"]},
+        {"file": "/elsewhere/best.pyth", "sha256": digests["b"]},
+        {"file": "/elsewhere/best.pyth", "sha256": "0" * 64},
+    ]
+    ways = [
+        {"name": f"{rate}", "model": "best_stream.xml", "form": "stream", "runtime": "openvino",
+         "batch": 1, "frames_per_s": {"median": rate}, "source": source}
+        for rate, source in zip((100.0, 200.0, 300.0), sources, strict=True)
+    ]  # fmt: skip
+    document = {"rows": ways[2:] + ways[:2], "reference": "100.0", "machine": MACHINE}
+    (tmp_path / "streams.json").write_text(json.dumps(document))
+    runs = read_runs({"set": tmp_path})
+    found = named(runs)
+    assert (found["a"].stream_fps, found["b"].stream_fps) == (100.0, 200.0)
+    assert runs.notes == [f"{tmp_path}: 300.0 was timed and is not known"]

@@ -4,7 +4,8 @@ import torch
 
 from slowfast.datasets.batch import Batch
 from slowfast.engine.predictions import Predictions
-from slowfast.reports.tensorboard import ClipDrawer, draw_confusion
+from slowfast.reports.board.classes import ConfusionDrawer
+from slowfast.reports.board.clips import ClipDrawer
 
 MEAN, STD = [0.45, 0.4, 0.5], [0.225, 0.2, 0.3]
 
@@ -42,5 +43,5 @@ def test_a_confusion_matrix_per_single_label_task():
         scores, labels, ["a", "b", "c"], class_names={"verb": ["x", "y", "z"]}
     )
     writer = Writer()
-    draw_confusion(writer, predictions, 1)
+    ConfusionDrawer()(writer, predictions, 1)
     assert list(writer.added) == ["Confusion/verb"]

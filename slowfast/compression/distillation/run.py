@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -43,6 +42,7 @@ from slowfast.models.base import ClipModel
 from slowfast.models.profile import build_model_inputs, count_macs
 from slowfast.utils import distributed
 from slowfast.utils.distributed import launch, launched_by_torchrun, plan_launch
+from slowfast.utils.files import copy_file, write_text
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -86,7 +86,7 @@ def run(
     trained = best_path(out, config.TASK)
     if not trained.is_file():
         trained = last_checkpoint(out, config.TASK) or trained
-    shutil.copyfile(trained, out / STUDENT)
+    copy_file(trained, out / STUDENT)
     placement = build_placement(config)
     networks = {
         "teacher" if len(sources) == 1 else f"teacher {i}": (
@@ -107,7 +107,7 @@ def run(
         "files": {"student": str(out / STUDENT), "report": str(out / REPORT)},
         "seconds": time.perf_counter() - began,
     }
-    (out / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    write_text(out / REPORT, json.dumps(report, indent=1) + "\n")
     return report
 
 

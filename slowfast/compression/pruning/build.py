@@ -132,7 +132,8 @@ def build_sparsity(cfg: CfgNode, model: ClipModel) -> SparsityHook:
 def build_stage_config(cfg: CfgNode, *, epochs: int, start: Path, output_dir: Path) -> CfgNode:
     """The config of a training within a pruning, from the weights in ``start``.
 
-    Never resumed: what an earlier run left in the folder may be of another network.
+    To be resumed, unless ``TRAIN.AUTO_RESUME`` is off: what an earlier run left in the folder must
+    be of the same network.
     """
     config = cfg.clone()
     config.defrost()
@@ -140,7 +141,7 @@ def build_stage_config(cfg: CfgNode, *, epochs: int, start: Path, output_dir: Pa
     config.SOLVER.BASE_LR *= cfg.PRUNING.LR_FACTOR
     config.SOLVER.WARMUP_EPOCHS = min(cfg.SOLVER.WARMUP_EPOCHS, SHORT_WARMUP * epochs)
     config.SOLVER.WARMUP_START_LR = min(config.SOLVER.WARMUP_START_LR, config.SOLVER.BASE_LR)
-    config.TRAIN.ENABLE, config.TRAIN.AUTO_RESUME = True, False
+    config.TRAIN.ENABLE = True
     config.TRAIN.CHECKPOINT_FILE_PATH = str(start)
     config.TRAIN.CHECKPOINT_TYPE, config.TRAIN.CHECKPOINT_INFLATE = "pytorch", False
     config.TRAIN.CHECKPOINT_MIN_LOADED = 1.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,13 +31,16 @@ from slowfast.engine.run import build_training
 from slowfast.engine.weights import load_model
 from slowfast.models.base import ClipModel
 from slowfast.utils.distributed import launch, launched_by_torchrun, plan_launch
-from slowfast.utils.seed import seed_everything
+from slowfast.utils.files import copy_file, write_text
+from slowfast.utils.seed import rng_state, seed_everything, set_rng_state
 from slowfast.utils.widths import read_widths
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
 PRUNED, FINETUNED, REPORT, WIDTHS = "pruned.pyth", "finetuned.pyth", "prune.json", "widths.json"
+STAMP = "interrupted.txt"
+"""In the folder of a training: there until the whole pruning is done."""
 
 
 def run(
@@ -46,7 +49,8 @@ def run(
     """Prune ``PRUNING.CHECKPOINT_FILE_PATH`` as the config says; what ``tools/prune.py`` does.
 
     Writes ``pruned.pyth``, ``widths.json``, with finetuning ``finetuned.pyth``, and the report
-    ``prune.json`` to ``OUTPUT_DIR``; trainings go to sub-folders.
+    ``prune.json`` to ``OUTPUT_DIR``; trainings go to sub-folders. An interrupted run goes on when
+    it is started again: a training that was the same is resumed.
 
     Args:
         config: the config.
@@ -77,11 +81,11 @@ def run(
     models = {"before": original, "cut": steps.run(original)}
     files = {"pruned": build_file(config, models["cut"], out / PRUNED), "widths": out / WIDTHS}
     table = json.dumps(read_widths(models["cut"])).replace("], ", "],\n ")
-    files["widths"].write_text(table + "\n", "utf-8")
+    write_text(files["widths"], table + "\n")
     if epochs := build_finetune_epochs(config):
         files["finetuned"] = out / FINETUNED
         trained = build_trained_file(config, models["cut"], epochs, "finetune")
-        shutil.copyfile(trained, files["finetuned"])
+        copy_file(trained, files["finetuned"])
         models["finetuned"] = place(load_model(trained)[0], placement)
     report = {
         "method": config.PRUNING.PRUNING_METHOD,
@@ -96,7 +100,9 @@ def run(
         "files": {name: str(path) for name, path in files.items()},
         "seconds": time.perf_counter() - began,
     }
-    (out / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    write_text(out / REPORT, json.dumps(report, indent=1) + "\n")
+    for stamp in out.glob(f"*/{STAMP}"):
+        stamp.unlink()  # done: another pruning trains anew
     return report
 
 
@@ -154,8 +160,7 @@ def train_apart(config: CfgNode, *, sparse: bool = False) -> Path:
         where there is no validation.
     """
     folder = Path(config.OUTPUT_DIR)
-    for old in (folder / "checkpoints").glob("*.pyth"):
-        old.unlink()  # of an earlier run: its best could pass for this one's
+    begin_training(folder, build_facts(config))
     plan = plan_launch(config.NUM_GPUS, device=config.DEVICE, cpu_processes=config.CPU_PROCESSES)
     launch(train_stage, (config, sparse), plan)
     best = best_path(folder, config.TASK)
@@ -164,6 +169,27 @@ def train_apart(config: CfgNode, *, sparse: bool = False) -> Path:
     path = last_checkpoint(folder, config.TASK)
     assert path is not None, folder
     return path
+
+
+def begin_training(folder: Path, facts: str) -> None:
+    """Clear ``folder`` of checkpoints, unless an interrupted training that was the same left them.
+
+    Args:
+        folder: of the training.
+        facts: everything that it depends on.
+    """
+    stamp = folder / STAMP
+    if stamp.is_file() and stamp.read_text("utf-8") == facts:
+        return
+    for old in (folder / "checkpoints").glob("*.pyth"):
+        old.unlink()  # its best could pass for this one's
+    write_text(stamp, facts)
+
+
+def build_facts(cfg: CfgNode) -> str:
+    """Config and first weights of a training within a pruning, as one number."""
+    start = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH).read_bytes()
+    return hashlib.sha256(cfg.dump().encode() + start).hexdigest()
 
 
 def train_stage(config: CfgNode, sparse: bool) -> None:
@@ -179,5 +205,7 @@ def train_stage(config: CfgNode, sparse: bool) -> None:
         return
     training = build_training(config)
     model = cast(ClipModel, training.trainer.objective.model)
+    state = rng_state()  # finding the groups must not shift a resumed training's random numbers
     training.trainer.hooks.insert(0, build_sparsity(config, model))
+    set_rng_state(state)
     training.run()

@@ -18,6 +18,7 @@ import numpy as np
 
 from slowfast.compression.quantization.errors import QuantizationError
 from slowfast.compression.quantization.fake_quant import Range, Site, input_key
+from slowfast.utils.files import written_aside
 from slowfast.utils.optional import require
 
 logger = logging.getLogger(__name__)
@@ -81,8 +82,9 @@ class OnnxQuantizer:
         model = quantizer.model.model
         self._free_others(model.graph, layers)
         self._keep_float(model.graph, layers, ranges)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save_model(model, str(target))
+        quantizer.model.topological_sort()  # the standard wants it
+        with written_aside(target) as unfinished:
+            onnx.save_model(model, str(unfinished))
         return target
 
     def _tensors(self, layers: Collection[str]) -> tuple[dict[str, Any], list[str]]:

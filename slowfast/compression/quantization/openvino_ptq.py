@@ -17,6 +17,7 @@ from torch import Tensor
 
 from slowfast.compression.quantization.fake_quant import Site
 from slowfast.compression.quantization.onnx_qdq import OPS, layer_names
+from slowfast.utils.files import written_aside
 from slowfast.utils.optional import require
 
 logger = logging.getLogger(__name__)
@@ -89,8 +90,8 @@ class OpenVinoQuantizer:
             advanced_parameters=options,
             ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
         )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        openvino.save_model(model, str(target), compress_to_fp16=False)
+        with written_aside(target) as unfinished:
+            openvino.save_model(model, str(unfinished), compress_to_fp16=False)
         return target
 
 

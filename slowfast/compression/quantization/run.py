@@ -24,6 +24,7 @@ from slowfast.engine.predictions import Predictions
 from slowfast.models.base import ClipModel
 from slowfast.models.profile import build_model_inputs, count_macs
 from slowfast.utils.distributed import launched_by_torchrun
+from slowfast.utils.files import write_text
 from slowfast.utils.seed import seed_everything
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def run(config: CfgNode, files: Files) -> dict[str, Any]:
         "qat_epochs": build_qat_epochs(config),
         "seconds": time.perf_counter() - began,
     }
-    (job.out / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    write_text(job.out / REPORT, json.dumps(report, indent=1) + "\n")
     return report
 
 

@@ -41,8 +41,9 @@ FILES: Tree = {
     "DUMMY_LOAD": Key(False, "Random clips instead of files: for benchmarks and smoke runs."),
     "DECODING_BACKEND": Key(
         "pyav",
-        "Library that decodes: pyav, opencv, torchcodec. torchvision and decord are read as pyav.",
-        options=("pyav", "opencv", "torchcodec", "torchvision", "decord"),
+        "Library that decodes: pyav, opencv, torchcodec, torchcodec_cuda (NVDEC, the decoder of "
+        "NVIDIA GPUs; needs DATA_LOADER.NUM_WORKERS 0). torchvision and decord are read as pyav.",
+        options=("pyav", "opencv", "torchcodec", "torchcodec_cuda", "torchvision", "decord"),
     ),
     "DECODING_SHORT_SIZE": Key(
         256, "Short side in pixels up to which test views may be scaled while decoding.", low=0
@@ -169,7 +170,9 @@ DATA_LOADER: Tree = {
     "ENABLE_MULTI_THREAD_DECODE": Key(False, "Let the decoder of each worker use several threads."),
     "PERSISTENT_WORKERS": Key(True, "Keep the workers alive between epochs."),
     "PREFETCH_FACTOR": Key(2, "Batches that every worker prepares ahead.", low=1),
-    "TIMEOUT": Key(0.0, "Seconds to wait for a batch before failing; 0: for ever.", low=0),
+    "TIMEOUT": Key(
+        1800.0, "Seconds to wait for a batch of the workers before failing; 0: for ever.", low=0
+    ),
 }
 
 AUG: Tree = {
@@ -291,6 +294,18 @@ RAWFRAMES: Tree = {
     )
 }
 
+SHARDS: Tree = {
+    "BUFFER": Key(
+        256, "Samples among which training draws the next one; 1: as they lie in the shards.", low=1
+    ),
+    "STREAMS": Key(
+        8,
+        "Places of an epoch's shards that training reads from by turns; a multiple of "
+        "DATA_LOADER.NUM_WORKERS lets every worker read from front to back.",
+        low=1,
+    ),
+}
+
 NODES: Tree = {
     "DATA": {**FILES, **SAMPLING, **SPATIAL},
     "DATA_LOADER": DATA_LOADER,
@@ -299,4 +314,5 @@ NODES: Tree = {
     "EPICKITCHENS": EPICKITCHENS,
     "FEATURES": FEATURES,
     "RAWFRAMES": RAWFRAMES,
+    "SHARDS": SHARDS,
 }

@@ -20,11 +20,18 @@ MOBILENET: Tree = {
 }
 
 LSTM: Tree = {
-    "GRID": Key(
-        1,
-        "Cells per side that the features of each frame are averaged in; 1, the whole picture, "
-        "forgets where things are, which image weights make up for and little training does not.",
+    "STAGES": Key(
+        4,
+        "Stages of the ResNet. Fewer cost less and see less, at a higher resolution.",
         low=1,
+        high=4,
+        structural=True,
+    ),
+    "KEYPOINTS": Key(
+        False,
+        "Features of a frame tell also where each channel is found in the picture, and how far "
+        "around. Averages alone forget it, which image weights make up for and little training "
+        "does not.",
         structural=True,
     ),
     "HIDDEN_SIZE": Key(1024, "Units of the LSTM per direction.", low=1, structural=True),

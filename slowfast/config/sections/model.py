@@ -107,6 +107,9 @@ MODEL: Tree = {
     "FROZEN_BN": Key(
         False, "Keep batch-norm running statistics fixed in training (finetuning, small batches)."
     ),
+    "FP16_ALLREDUCE": Key(
+        False, "PySlowFast's form of DISTRIBUTED.GRAD_COMPRESSION fp16: send gradients in half."
+    ),
     "WIDTH_MULT": Key(
         1.0, "Width multiplier of the MobileNet families.", low=0.01, structural=True
     ),

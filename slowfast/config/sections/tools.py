@@ -119,11 +119,48 @@ TENSORBOARD: Tree = {
     "PREDICTIONS_PATH": Key("", "Saved predictions to visualise instead of running the model."),
     "LOG_DIR": Key("", "Folder under OUTPUT_DIR; empty: runs-<TRAIN.DATASET>."),
     "CLASS_NAMES_PATH": Key("", "JSON {class name: class}."),
-    "CATEGORIES_PATH": Key("", "JSON {category: [class names]}."),
+    "CATEGORIES_PATH": Key(
+        "", "JSON {category: [class names]}: each category gets pictures of its own."
+    ),
     "CONFUSION_MATRIX": {
         "ENABLE": Key(False, "Draw the confusion matrix."),
         "FIGSIZE": Key([8, 8], "Width and height of the figure, inches.", item=float, low=1),
         "SUBSET_PATH": Key("", "Text file with the class names to draw, one per line."),
+    },
+    "HISTOGRAM": {
+        "ENABLE": Key(False, "Draw, for every true class, what is predicted most often."),
+        "SUBSET_PATH": Key("", "Text file with the true classes to draw, one per line."),
+        "TOPK": Key(10, "Predicted classes shown of each true class.", low=1),
+        "FIGSIZE": Key([8, 8], "Width and height of a figure, inches.", item=float, low=1),
+    },
+    "MODEL_VIS": {
+        "ENABLE": Key(False, "Show the tested network at work, after the test."),
+        "NUM_VIDEOS": Key(8, "Test videos shown, evenly spaced; 0: all.", low=0),
+        "MODEL_WEIGHTS": Key(False, "Histograms of the weights of LAYER_LIST (empty: all)."),
+        "ACTIVATIONS": Key(False, "Pictures of what the layers of LAYER_LIST give."),
+        "INPUT_VIDEO": Key(False, "Clips as the network sees them, with what is predicted."),
+        "LAYER_LIST": Key(
+            [],
+            "Layers, by name; after a blank may follow which channels, and after a semicolon which "
+            "frame of each: 's5/pathway0_res2 0,7;1,1'. Empty: the last with space in its maps.",
+            item=str,
+        ),
+        "TOPK_PREDS": Key(1, "Predicted classes written on INPUT_VIDEO.", low=1),
+        "COLORMAP": Key("Pastel2", "Matplotlib's colours of the bars they are written on."),
+        "GRAD_CAM": {
+            "ENABLE": Key(True, "Show where in the clips the network found it."),
+            "LAYER_LIST": Key(
+                [], "Layers looked at, by name; empty: the last with space in its maps.", item=str
+            ),
+            "USE_TRUE_LABEL": Key(False, "Explain the true class, not the predicted one."),
+            "COLORMAP": Key("viridis", "Matplotlib's colours of the overlay."),
+        },
+    },
+    "WRONG_PRED_VIS": {
+        "ENABLE": Key(False, "Show the test videos that were taken for another class."),
+        "TAG": Key("Incorrectly classified videos.", "What they are filed under."),
+        "SUBSET_PATH": Key("", "Text file with the true classes to show, one per line."),
+        "NUM_VIDEOS": Key(32, "At most so many, the surest mistakes first; 0: all.", low=0),
     },
 }
 

@@ -101,6 +101,9 @@ TRAIN: Tree = {
     "BATCH_SIZE": Key(64, "Clips per step over all processes of one machine.", low=1),
     "EVAL_PERIOD": Key(10, "Epochs between validations; the last epoch is validated too.", low=1),
     "CHECKPOINT_PERIOD": Key(10, "Epochs between checkpoints; the last is saved too.", low=1),
+    "CHECKPOINT_STEPS": Key(
+        0, "Batches between checkpoints within an epoch, for epochs of hours; 0: none.", low=0
+    ),
     "KEEP_CHECKPOINTS": Key(0, "Newest checkpoints kept on disk; 0: all.", low=0),
     "BEST_METRIC": Key(
         "top1_err",
@@ -134,6 +137,12 @@ TRAIN: Tree = {
         "auto",
         "bf16, fp16 (with loss scaling), or auto (bf16 where the device has it).",
         options=("auto", "bf16", "fp16"),
+    ),
+    "MAX_SKIPPED_LOSSES": Key(
+        0,
+        "Batches of a training to leave out because their loss was not finite (or exploded, see "
+        "KILL_LOSS_EXPLOSION_FACTOR) before it stops; 0: stop at the first.",
+        low=0,
     ),
     "KILL_LOSS_EXPLOSION_FACTOR": Key(
         0.0, "Stop when the loss exceeds this times its running value; 0: never.", low=0
@@ -239,7 +248,25 @@ RUN: Tree = {
     ),
 }
 
+DISTRIBUTED: Tree = {
+    "STRATEGY": Key(
+        "ddp",
+        "What several processes hold: ddp, the whole model each; fsdp (FSDP2), a share of weights, "
+        "gradients and optimizer states each, for models too large for one GPU.",
+        options=("ddp", "fsdp"),
+    ),
+    "GRAD_COMPRESSION": Key(
+        "none",
+        "How ddp sends gradients: none (float32), fp16, bf16 (half the bytes), powersgd (low-rank, "
+        "with error feedback).",
+        options=("none", "fp16", "bf16", "powersgd"),
+    ),
+    "POWERSGD_RANK": Key(1, "Rank of powersgd's matrices: higher is more exact and slower.", low=1),
+    "POWERSGD_START": Key(1000, "Steps with uncompressed gradients before powersgd begins.", low=2),
+}
+
 NODES: Tree = {
+    "DISTRIBUTED": DISTRIBUTED,
     "SOLVER": {**SCHEDULE, **OPTIMIZER, "EARLY_STOPPING": EARLY_STOPPING},
     "AM_SOFTMAX": AM_SOFTMAX,
     "TRAIN": TRAIN,

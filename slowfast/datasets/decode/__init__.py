@@ -38,6 +38,7 @@ READERS: Registry[Callable[..., VideoReader]] = Registry(
         "pyav": "slowfast.datasets.decode.pyav:PyAVReader",
         "opencv": "slowfast.datasets.decode.opencv:OpenCVReader",
         "torchcodec": "slowfast.datasets.decode.torchcodec:TorchCodecReader",
+        "torchcodec_cuda": "slowfast.datasets.decode.torchcodec:NvdecReader",
     },
 )
 

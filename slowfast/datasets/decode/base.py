@@ -15,6 +15,10 @@ Frames = NDArray[np.uint8]  # (N, H, W, 3), RGB
 Times = NDArray[np.float64]  # (N,), seconds after the first frame
 
 
+MOST_PIXELS = 2**26
+"""Of a frame, as it is stored and as it is asked for: 8192 x 8192, twice as many as 8K has."""
+
+
 class VideoError(UserError, RuntimeError):
     """A video that cannot be read as asked; the text names the file and the cause."""
 
@@ -157,6 +161,20 @@ def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, i
     if width < height:
         return short_side, height * short_side // width
     return width * short_side // height, short_side
+
+
+def check_pixels(path: str, width: int, height: int, what: str = "frames") -> None:
+    """Raise for frames that a damaged header makes larger than any camera's.
+
+    Raises:
+        VideoError: naming the size and the largest.
+    """
+    if width * height > MOST_PIXELS:
+        raise VideoError(
+            path,
+            f"{what} of {width}x{height} pixels, at most {MOST_PIXELS} are decoded; scale it down, "
+            "e.g. with tools/prepare_videos.py, or copy the file again if that is not its size",
+        )
 
 
 def check_indices(path: str, indices: Iterable[int], num_frames: int) -> list[int]:

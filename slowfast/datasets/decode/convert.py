@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from slowfast.datasets.decode.base import Frames, Region, VideoError
+from slowfast.datasets.decode.base import Frames, Region, VideoError, check_pixels
 
 if TYPE_CHECKING:
     from av.video.plane import VideoPlane
@@ -95,7 +96,8 @@ Cut = tuple[slice, slice]  # rows, columns
 
 def _plane_cuts(region: Region, pixel_format: str, width: int, height: int) -> list[Cut]:
     """What to take of each plane; one cut where the frame has to be made RGB before."""
-    shifts = CUT_IN_PLACE.get(pixel_format) if IN_PLACE else None
+    in_place = IN_PLACE and min(width, height) > 1  # of one row there is no half
+    shifts = CUT_IN_PLACE.get(pixel_format) if in_place else None
     shift_x, shift_y = shifts or (0, 0)
     rows = _whole_samples(region.top, region.height, height, shift_y)
     columns = _whole_samples(region.left, region.width, width, shift_x)
@@ -141,6 +143,7 @@ class FrameSink:
 
     def __init__(self, path: str, numbers: list[int], scaler: Scaler) -> None:
         self.path = path
+        check_pixels(path, scaler.width, scaler.height, "pictures")
         self.frames: Frames = np.empty((len(numbers), scaler.height, scaler.width, 3), np.uint8)
         self.missing = set(numbers)
         self._scaler = scaler
@@ -154,7 +157,10 @@ class FrameSink:
             return
         if frame.is_corrupt:
             raise VideoError(self.path, f"frame {number} is damaged")
-        picture = self._scaler(frame)
+        try:
+            picture = self._scaler(frame)
+        except (av.FFmpegError, ValueError) as error:  # colours that nothing can be made of
+            raise VideoError(self.path, f"frame {number} cannot be made RGB: {error}") from error
         for row in self._rows[number]:
             self.frames[row] = picture
         self.missing.discard(number)

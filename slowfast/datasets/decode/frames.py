@@ -25,7 +25,14 @@ import torch
 from torch.nn import functional
 
 from slowfast.datasets.augment.spatial import Box
-from slowfast.datasets.decode.base import ClosingReader, Frames, Region, VideoError, scaled_size
+from slowfast.datasets.decode.base import (
+    ClosingReader,
+    Frames,
+    Region,
+    VideoError,
+    check_pixels,
+    scaled_size,
+)
 from slowfast.utils.stopwatch import Watch, no_watch
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -255,9 +262,13 @@ def image_size(path: str, data: bytes) -> tuple[int, int]:
     try:
         if jpeg is not None:
             height, width, *_ = jpeg.decode_jpeg_header(data)
-            return height, width
-        with _open_image(data) as image:
-            return image.height, image.width
+        else:
+            with _open_image(data) as image:
+                height, width = image.height, image.width
+        check_pixels(path, width, height, "an image")
+        return height, width
+    except VideoError:
+        raise
     except Exception as error:  # each decoder has its own errors for damaged data
         cause = "an empty file" if not data else f"not a readable image ({error})"
         raise VideoError(path, cause) from error

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
-from slowfast.datasets.decode.base import Times, VideoError
+from slowfast.datasets.decode.base import Times, VideoError, check_pixels
 from slowfast.datasets.decode.mp4 import FrameTable, Numbers
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
         raise VideoError(path, f"no video stream (the file holds {kinds})")
     if streams[0].codec_context is None:
         raise VideoError(path, "no decoder for its video stream; re-encode it, e.g. to H.264")
+    check_pixels(path, streams[0].codec_context.width, streams[0].codec_context.height)
     return streams[0]
 
 

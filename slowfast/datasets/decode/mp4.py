@@ -23,7 +23,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from slowfast.datasets.decode.base import VideoError
+from slowfast.datasets.decode.base import MOST_PIXELS, VideoError
 
 Numbers = NDArray[np.int64]
 
@@ -185,7 +185,7 @@ def _parse_track(
     head, media_head = track[b"tkhd"], media[b"mdhd"]
     rotation = _rotation(head, 52 if head[0] == 1 else 40)
     (scale,) = struct.unpack_from(">I", media_head, 20 if media_head[0] == 1 else 12)
-    _need(scale and movie_scale, "time scale")
+    _need(0 < scale < 1 << 31 and movie_scale, "time scale")  # FFmpeg takes it as signed
     information = _inside(media[b"minf"])
     _check_references(information)
     tables = _inside(information[b"stbl"])
@@ -301,6 +301,7 @@ def _offsets(tables: dict[bytes, memoryview], sizes: Numbers) -> Numbers:
     _need(frames.min() > 0 and frames.sum() == len(sizes), "frames per chunk")
     before = np.cumsum(sizes) - sizes
     starts = np.cumsum(frames) - frames  # first frame of each chunk
+    _need(chunks.min() >= 0, "chunks before the file")  # of 64 bits
     return np.repeat(chunks - before[starts], frames) + before
 
 
@@ -314,7 +315,10 @@ def _sample_entry(
     _need(count == 1 and kind in CODECS and size <= len(entry), "sample entry")
     width, height = struct.unpack_from(">HH", entry, 32)
     inside = _inside(entry[VISUAL_ENTRY:size])
-    _need(width and height and b"clap" not in inside and b"sinf" not in inside, "picture")
+    _need(
+        0 < width * height <= MOST_PIXELS and b"clap" not in inside and b"sinf" not in inside,
+        "picture",
+    )
     codec, parameters = CODECS[kind]
     return width, height, codec, bytes(inside[parameters]), _colours(inside.get(b"colr"))
 

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
 
+MOST_FPS = 1e6  # beyond any camera's
+
 
 class PyAVReader(ClosingReader):
     """Exact frames through FFmpeg's libraries. See :class:`VideoReader`.
@@ -158,6 +160,9 @@ class PyAVReader(ClosingReader):
         ]
 
     def _use(self, index: FrameIndex) -> None:
+        if not 0 < index.fps <= MOST_FPS:
+            cause = f"its header says {index.fps:g} frames per second; re-encode it with its rate"
+            raise VideoError(self.path, cause)
         self._index = index
         self.num_frames = index.num_frames
         self.fps = index.fps
@@ -286,7 +291,12 @@ class PyAVReader(ClosingReader):
             shape = f"{frame.width}x{frame.height}, turned by {frame.rotation} degrees"
             raise VideoError(self.path, f"frame {number} is {shape}")
         with self._watch("scale"):
-            sink.put(number, frame)
+            sink.put(number, self._as_first(frame))
+
+    def _as_first(self, frame: VideoFrame) -> VideoFrame:
+        """The frame in the size of the first one, where the resolution changes on the way."""
+        size = (self._index.width, self._index.height)
+        return frame if (frame.width, frame.height) == size else frame.reformat(*size)
 
     def _check_order(self, stamp: int, latest: int) -> None:
         """A frame with an earlier time came out after one with a later time."""
@@ -298,7 +308,7 @@ class PyAVReader(ClosingReader):
         """Decode from the start, counting, until nothing is missing."""
         for number, frame in enumerate(self._frames(self._opened().packets(self._index, None))):
             with self._watch("scale"):
-                sink.put(number, frame)
+                sink.put(number, self._as_first(frame))
             if not sink.missing:
                 return
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import av
 
-from slowfast.datasets.decode.base import ClosingReader, VideoError
+from slowfast.datasets.decode.base import MOST_PIXELS, ClosingReader, VideoError
 from slowfast.datasets.decode.index import FrameIndex, KeyFrame, video_stream
 from slowfast.datasets.decode.mp4 import FrameTable
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 # Decoders that leave out frames nothing refers to when asked, with unchanged pixels elsewhere.
 SKIPS_UNREFERENCED = frozenset({"h264", "hevc", "mpeg4"})
 ROWS = 64
+NO_VIDEO_FILES = frozenset(
+    {"hls", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap", "webm_dash_manifest", "lavfi"}
+)
+"""Formats that name further files or addresses to read, whatever the file itself is called."""
+IMAGES = {
+    b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF",
+    b"#EXTM3U": "playlist", b"ffconcat": "playlist", b"v=0\r": "playlist", b"v=0\n": "playlist",
+}  # fmt: skip
+"""First bytes of what is no video -> what it is."""
 
 
 class Source(Protocol):
@@ -142,6 +152,7 @@ def _open_decoder(decoder: Decoder) -> VideoCodecContext:
     codec, extradata, colours, threads = decoder
     context: Any = av.CodecContext.create(codec, "r")
     context.extradata = extradata
+    context.options = {"max_pixels": str(MOST_PIXELS)}
     if colours:  # what the stream itself says goes before
         context.color_primaries, context.color_trc = colours[:2]
         context.colorspace, context.color_range = colours[2:]
@@ -167,11 +178,13 @@ class ContainerSource(ClosingReader):
 
     def _open(self) -> None:
         try:
-            self.container: InputContainer = av.open(self.path)
+            self.container: InputContainer = av.open(self.path, options=open_options())
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(self.path, f"cannot be opened: {explain(error)}") from error
+            cause = f"cannot be opened: {explain(error)}"
+            raise VideoError(self.path, _what_it_is(self.path) or cause) from error
         self.stream: VideoStream = video_stream(self.container, self.path)
         self.context: VideoCodecContext = self.stream.codec_context
+        self.context.options = {"max_pixels": str(MOST_PIXELS)}
         _set_threads(self.context, self._threads)
         self.stream_index = self.stream.index
         self._fresh = True  # nothing read yet
@@ -216,6 +229,34 @@ class ContainerSource(ClosingReader):
         except av.FFmpegError:
             return False
         return True
+
+
+@functools.cache
+def open_options() -> dict[str, str]:
+    """FFmpeg's options for files of strangers: nothing but the file itself is read."""
+    names = []
+    for name in av.formats_available:
+        try:
+            form = av.ContainerFormat(name, "r").name
+        except ValueError:  # is only written
+            continue
+        if name not in NO_VIDEO_FILES and not name.endswith("_pipe") and name != "image2":
+            names.append(form)
+    formats = ",".join(sorted({part for form in names for part in form.split(",")}))
+    return {"protocol_whitelist": "file", "format_whitelist": formats}
+
+
+def _what_it_is(path: str) -> str:
+    """Says that a file is an image or a playlist; empty: it is neither."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError:
+        return ""
+    kind = next((kind for first, kind in IMAGES.items() if head.startswith(first)), "")
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        kind = "WEBP"
+    return f"is a {kind} file, not a video; give the video itself" if kind else ""
 
 
 def _set_threads(context: VideoCodecContext, threads: int) -> None:

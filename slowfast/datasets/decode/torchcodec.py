@@ -19,6 +19,7 @@ from slowfast.datasets.decode.base import (
     check_indices,
     scaled_size,
 )
+from slowfast.utils.device import DeviceError
 from slowfast.utils.optional import require
 from slowfast.utils.stopwatch import Watch, no_watch
 
@@ -35,6 +36,8 @@ class TorchCodecReader(ClosingReader):
         watch: is told what the time goes into: open, decode (to full-size RGB), scale.
     """
 
+    device = "cpu"
+
     def __init__(self, path: str, *, threads: int = 1, watch: Watch = no_watch) -> None:
         self.path, self._watch = str(path), watch
         with watch("open"):
@@ -45,7 +48,11 @@ class TorchCodecReader(ClosingReader):
         try:
             stream = _first_video_stream(self.path)
             self._decoder = decoders.VideoDecoder(
-                self.path, stream_index=stream, dimension_order="NHWC", num_ffmpeg_threads=threads
+                self.path,
+                stream_index=stream,
+                dimension_order="NHWC",
+                num_ffmpeg_threads=threads,
+                device=self.device,
             )
         except (RuntimeError, ValueError) as error:
             raise VideoError(self.path, f"torchcodec cannot open it: {_line(error)}") from error
@@ -68,6 +75,31 @@ class TorchCodecReader(ClosingReader):
             return _scaled(frames, scaled_size(self.width, self.height, short_side))
 
 
+class NvdecReader(TorchCodecReader):
+    """The same through NVDEC, the video decoder of NVIDIA GPUs; frames are scaled there too.
+
+    Colours may differ from the CPU's by a few of 255 levels. Forked loader workers cannot use a
+    GPU: set ``DATA_LOADER.NUM_WORKERS 0``.
+    """
+
+    device = "cuda"
+
+    def _open(self, threads: int) -> None:
+        import torch
+
+        if torch.cuda._is_in_bad_fork():
+            raise DeviceError(
+                "DATA.DECODING_BACKEND torchcodec_cuda decodes on the GPU, which loader workers "
+                "cannot use: set DATA_LOADER.NUM_WORKERS 0"
+            )
+        if not torch.cuda.is_available():
+            raise DeviceError(
+                "DATA.DECODING_BACKEND torchcodec_cuda needs an NVIDIA GPU and a CUDA build of "
+                f"torch, this is torch {torch.__version__} without: use pyav or torchcodec"
+            )
+        super()._open(threads)
+
+
 def _first_video_stream(path: str) -> int:
     """The stream PyAV's reader takes; torchcodec alone would take FFmpeg's "best"."""
     from slowfast.datasets.decode.pyav import PyAVReader
@@ -82,9 +114,13 @@ def _scaled(frames: Tensor, size: tuple[int, int]) -> Frames:
 
     if (frames.shape[2], frames.shape[1]) != size:
         planes = frames.permute(0, 3, 1, 2)
+        if planes.is_cuda:  # where only floats are interpolated
+            planes = planes.float()
         planes = F.interpolate(planes, (size[1], size[0]), mode="bilinear", antialias=True)
+        if planes.is_cuda:
+            planes = planes.round_().clamp_(0, 255).byte()
         frames = planes.permute(0, 2, 3, 1)
-    return np.ascontiguousarray(frames.numpy())
+    return np.ascontiguousarray(frames.cpu().numpy())
 
 
 def _line(error: BaseException) -> str:

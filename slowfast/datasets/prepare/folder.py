@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from slowfast.datasets.missing import check_folder
 from slowfast.datasets.prepare.encode import Recipe, encode_video, is_copy, stamp
 from slowfast.datasets.prepare.images import numbered_images, scale_images
 from slowfast.datasets.video_folder import VIDEO_SUFFIXES
+from slowfast.utils.files import copy_file, write_bytes
 from slowfast.utils.parallel import WorkerDied, run_parallel
 
 log = logging.getLogger(__name__)
@@ -197,11 +197,11 @@ def copy_lists(plan: Plan, data_dir: Path, output_dir: Path) -> None:
         target = output_dir / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if not name.lower().endswith(TEXT_SUFFIXES):
-            shutil.copy2(data_dir / name, target)
+            copy_file(data_dir / name, target)
             continue
         text = (data_dir / name).read_bytes().decode("utf-8", "surrogateescape")
         text = rename_videos(text.replace(*moved), renamed)
-        target.write_bytes(text.encode("utf-8", "surrogateescape"))
+        write_bytes(target, text.encode("utf-8", "surrogateescape"))
 
 
 def rename_videos(text: str, renamed: dict[str, str]) -> str:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from slowfast.datasets.base import DataError
 from slowfast.datasets.batch import Batch
 from slowfast.datasets.build import build_dataset, build_loader
 from slowfast.datasets.pathways import build_batch_transform
 from slowfast.datasets.sampling import ClipSampler
+from slowfast.datasets.shards.record import ShardRecord
 from slowfast.deploy.backends import SUFFIXES
 from slowfast.deploy.benchmarks import decoding
 from slowfast.deploy.benchmarks import loader as loading
@@ -117,8 +119,16 @@ def build_decoding_benchmark(cfg: CfgNode, backends: Sequence[str] = ()) -> Benc
     Args:
         cfg: the config.
         backends: decoding backends; by default all that are installed.
+
+    Raises:
+        DataError: the videos are in shards, which the yardsticks cannot read.
     """
     dataset = build_dataset(cfg, "train")
+    if isinstance(dataset.records[0], ShardRecord):
+        raise DataError(
+            "the yardsticks read files, not shards: set TRAIN.DATASET and DATA.PATH_TO_DATA_DIR to "
+            "the dataset the shards were made from. scripts/scaling.py measures reading them"
+        )
     low, high = cfg.DATA.TRAIN_JITTER_SCALES
 
     def measure() -> Result:

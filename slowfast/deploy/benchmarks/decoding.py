@@ -55,8 +55,10 @@ def installed_backends() -> list[str]:
     for name in READERS:
         try:
             READERS.get(name)
-            if name == "torchcodec":
+            if name.startswith("torchcodec"):
                 importlib.import_module("torchcodec.decoders")
+            if name == "torchcodec_cuda" and not torch.cuda.is_available():
+                continue
         except (ImportError, OSError, RuntimeError):
             continue
         found.append(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from slowfast.deploy.export.info import info_path
 from slowfast.utils.errors import UserError
+from slowfast.utils.plain_json import parse_json
 
 CLIP, STREAM, REFERENCE, COX3D = FORMS = ("clip", "stream", "reference", "cox3d")
 EAGER, COMPILE = "eager", "compile"
@@ -101,7 +101,7 @@ def parse_spec(text: str) -> tuple[Spec, bool]:
 def read_description(path: str) -> dict[str, Any]:
     """What stands beside an exported file, unchecked; empty where nothing does."""
     try:
-        found = json.loads(info_path(Path(path)).read_text("utf-8"))
+        found = parse_json(info_path(Path(path)).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

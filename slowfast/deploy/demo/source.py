@@ -14,6 +14,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from slowfast.datasets.decode import VideoError, open_video, scaled_size
+from slowfast.datasets.decode.base import check_pixels
 from slowfast.datasets.decode.convert import WholeScaler
 from slowfast.datasets.decode.sources import ContainerSource, explain
 from slowfast.deploy.recognize import DEFAULT_FPS, Frame
@@ -133,14 +134,17 @@ class VideoSource:
 
         return scaled
 
-    @staticmethod
-    def _upright(frame: VideoFrame, size: tuple[int, int], scalers: Scalers) -> Frame:
+    def _upright(self, frame: VideoFrame, size: tuple[int, int], scalers: Scalers) -> Frame:
         """The frame as a picture of ``size`` (width, height); a copy."""
+        check_pixels(self.path, *size, "pictures")
         turns = frame.rotation // 90
         stored = size[::-1] if turns % 2 else size
         if stored not in scalers:
             scalers[stored] = WholeScaler(*stored)
-        return np.rot90(scalers[stored](frame), turns).copy()
+        try:
+            return np.rot90(scalers[stored](frame), turns).copy()
+        except (av.FFmpegError, ValueError) as error:  # colours that nothing can be made of
+            raise VideoError(self.path, f"a frame cannot be made RGB: {error}") from error
 
 
 class CameraSource:

@@ -12,7 +12,7 @@ from slowfast.datasets.base import read_class_names
 from slowfast.datasets.build import build_family
 from slowfast.deploy.export import EXPORTERS
 from slowfast.deploy.export.files import Exported, export_files
-from slowfast.deploy.export.info import LOGITS, build_export_info
+from slowfast.deploy.export.info import LOGITS, build_export_info, with_source
 from slowfast.deploy.parity import TOLERANCE
 from slowfast.engine.weights import build_test_weights, load_model
 from slowfast.models.base import ClipModel
@@ -67,6 +67,7 @@ def build_exports(
         batch=batch,
     )
     folder, stem = build_place(source, output)
+    info = with_source(info, source)
     return export_files(model, info, folder, stem, formats, tolerance=tolerance)
 
 

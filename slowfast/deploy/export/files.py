@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from slowfast.deploy.backends import open_run
 from slowfast.deploy.export import EXPORTERS
@@ -24,6 +23,7 @@ from slowfast.deploy.export.info import (
 from slowfast.deploy.export.table import Format
 from slowfast.deploy.parity import TOLERANCE, measure_parity, require_parity
 from slowfast.models.base import ClipModel
+from slowfast.utils.files import staging_folder, told_if_disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +79,8 @@ def export_files(
 
 
 def _export(source: Source, target: Path, name: str, how: Format, tolerance: float) -> Exported:
-    with TemporaryDirectory(dir=target.parent, prefix=".export_") as staging:
-        path = how.write(source, Path(staging) / target.name)
+    with told_if_disk_full(target), staging_folder(target) as staging:
+        path = how.write(source, staging / target.name)
         info = replace(source.info, format=name)
         if how.verify is not None:
             parity = how.verify(source, path)
@@ -99,10 +99,14 @@ def _export(source: Source, target: Path, name: str, how: Format, tolerance: flo
 
 
 def move_files(path: Path, folder: Path) -> None:
-    """Give an exported model, all its files and its description, their place."""
-    for file in [path, *model_files(path), info_path(path)]:
-        if not file.exists():  # a folder took what is in it along
-            continue
+    """Give an exported model, all its files and its description, their place.
+
+    The description comes last: where it is, the model is whole, however this may be interrupted.
+    """
+    info_path(folder / path.name).unlink(missing_ok=True)  # until the others are what it describes
+    for file in [*reversed(model_files(path)), path, info_path(path)]:
+        if not file.exists() or (path.is_dir() and path in file.parents):
+            continue  # the folder takes along what is in it
         target = folder / file.name
         if target.is_dir():
             shutil.rmtree(target)

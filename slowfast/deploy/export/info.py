@@ -17,7 +17,9 @@ from slowfast.datasets.pathways import slow_indices
 from slowfast.models.base import ClipModel
 from slowfast.models.cosine import CosineModel
 from slowfast.models.profile import build_model_inputs, count_macs, count_parameters
-from slowfast.utils.errors import UserError
+from slowfast.utils.errors import UserError, shortened
+from slowfast.utils.files import write_text
+from slowfast.utils.plain_json import parse_json
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -26,6 +28,7 @@ LOGITS, PROBABILITIES, COSINES = OUTPUTS = ("logits", "probabilities", "cosines"
 INFO_SUFFIX = ".json"
 SCHEMA = 1
 CHUNK = 2**20
+LARGEST = 2**63 - 1
 
 
 class ExportError(UserError, RuntimeError):
@@ -71,6 +74,7 @@ class ExportInfo:
         versions: of what wrote the file.
         sha256: file name -> checksum, of all files of the model.
         config: of the training, as YAML.
+        source: the checkpoint it was made from: ``file``, its path then, and ``sha256``.
         schema: of this description.
     """
 
@@ -106,6 +110,7 @@ class ExportInfo:
     versions: dict[str, str] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     config: str = ""
+    source: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property
@@ -208,6 +213,13 @@ def _checked_names(
     return {task: list(of_task) for task, of_task in names.items()}
 
 
+def with_source(info: ExportInfo, path: Path) -> ExportInfo:
+    """``info`` with the checkpoint that the model was read from."""
+    file = path.resolve()
+    digests = dict(checksums(file)) if file.exists() else {}
+    return replace(info, source={"file": str(file), "sha256": digests.get(file.name, "")})
+
+
 def with_cost(info: ExportInfo, model: ClipModel) -> ExportInfo:
     """``info`` with the parameters and MACs of ``model``."""
     macs = count_macs(model, [tuple(shape) for shape in info.inputs.values()])
@@ -247,7 +259,7 @@ def write_info(path: Path, info: ExportInfo) -> Path:
     target = info_path(path)
     info = replace(info, sha256=dict(checksums(path)))
     rows = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in asdict(info).items()]
-    target.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")  # an entry per line
+    write_text(target, "{\n" + ",\n".join(rows) + "\n}\n")  # an entry per line
     return target
 
 
@@ -285,14 +297,10 @@ def parse_info(text: str) -> ExportInfo:
     Raises:
         ValueError: it is none; says which entry is missing or of a wrong kind.
     """
-    found = json.loads(text)
+    found = parse_json(text)
     if not isinstance(found, dict):
         raise ValueError("a JSON object is expected")
-    hints = typing.get_type_hints(ExportInfo)
-    known = {name: found[name] for name in hints if name in found}
-    for name, value in known.items():
-        if not _fits(value, hints[name]):
-            raise ValueError(f"its {name!r} is {value!r:.60}, which is no {hints[name]}")
+    known = known_entries(found, ExportInfo)
     if missing := sorted(REQUIRED - known.keys()):
         raise ValueError(f"it has no {', '.join(map(repr, missing))}")
     info = ExportInfo(**known)
@@ -300,7 +308,40 @@ def parse_info(text: str) -> ExportInfo:
         raise ValueError(f"its kind {info.kind!r} or schema {info.schema} is a newer version's")
     if not len(info.outputs) == len(info.tasks) == len(info.num_classes) > 0 or not info.inputs:
         raise ValueError("inputs, outputs, tasks and num_classes do not belong together")
+    for what, holds in _conditions(info):
+        if not holds:
+            raise ValueError(f"its {what} cannot be those of a model")
     return info
+
+
+def known_entries(found: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Those entries of a JSON object that a dataclass has, all of its types.
+
+    Raises:
+        ValueError: one is not; says which.
+    """
+    hints = typing.get_type_hints(kind)
+    known = {name: found[name] for name in hints if name in found}
+    for name, value in known.items():
+        if not _fits(value, hints[name]):
+            raise ValueError(f"its {name!r} is {shortened(value, 60)}, which is no {hints[name]}")
+    return known
+
+
+def _conditions(info: ExportInfo) -> Iterator[tuple[str, bool]]:
+    """What must hold of the numbers of a description, beside their types."""
+    axes = {"BCTHW": 5, "BCHW": 4}.get(info.layout)  # of clips and periods; of a stream's frames
+    yield "inputs", all(len(s) == axes and min(s) > 0 for s in info.inputs.values())
+    yield "num_classes", min(info.num_classes) > 0
+    yield "mean and std", len(info.mean) == len(info.std) > 0 and min(info.std) > 0
+    yield "stride and target_fps", info.stride > 0 and info.target_fps >= 0
+    sizes = (*info.crop, *info.resize, info.short_side, info.batch, info.num_frames)
+    yield "sizes", len(info.crop) in (0, 2) and len(info.resize) in (0, 2) and min(sizes) >= 0
+    frames = [number for of_one in info.pathway_frames.values() for number in of_one]
+    yield "pathway_frames", all(0 <= number < info.num_frames for number in frames)
+    counts = dict(zip(info.tasks, info.num_classes, strict=True))
+    named = {task: len(names) for task, names in info.class_names.items()}
+    yield "class_names", named.items() <= counts.items()
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -316,4 +357,6 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, one) for one in of)
     if isinstance(value, bool):
         return hint is bool
+    if isinstance(value, (int, float)) and not abs(value) <= LARGEST:  # NaN, too
+        return False
     return isinstance(value, (int, float) if hint is float else hint)

@@ -9,6 +9,7 @@ from slowfast.deploy.export import onnx
 from slowfast.deploy.export.graph import Source
 from slowfast.deploy.export.info import read_info, write_info
 from slowfast.deploy.export.table import Format
+from slowfast.utils.files import written_aside
 from slowfast.utils.optional import require
 
 
@@ -32,8 +33,8 @@ def convert(onnx_path: Path, path: Path) -> Path:
     """Write the ``.xml`` and ``.bin`` only; see :func:`export_openvino`."""
     openvino = require("openvino", extra="deploy")
     model = openvino.convert_model(str(onnx_path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    openvino.save_model(model, str(path), compress_to_fp16=False)
+    with written_aside(path) as unfinished:
+        openvino.save_model(model, str(unfinished), compress_to_fp16=False)
     return path
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from slowfast.deploy.export.build import build_class_names, build_model_to_export, build_place
 from slowfast.deploy.export.files import move_files
-from slowfast.deploy.export.info import LOGITS, model_files
+from slowfast.deploy.export.info import LOGITS, model_files, with_source
 from slowfast.deploy.export.streaming import (
     STREAM_EXPORTERS,
     StreamInfo,
@@ -19,6 +18,7 @@ from slowfast.deploy.export.streaming import (
 )
 from slowfast.models.streaming import build_streaming
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import staging_folder, told_if_disk_full
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -83,6 +83,7 @@ def build_stream_exports(
         normalize_inside=normalize_inside,
         batch=batch,
     )
+    info = replace(info, clip=with_source(info.clip, source))
     folder, stem = build_place(source, output)
     stem = stem if output is not None and output.suffix else stem + SUFFIX
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,8 +91,8 @@ def build_stream_exports(
     for name in dict.fromkeys(formats):
         how = STREAM_EXPORTERS[name]
         target = folder / f"{stem}{how.suffix}"
-        with TemporaryDirectory(dir=folder, prefix=".export_") as staging:
-            path = how.write(stream, Path(staging) / target.name, info)
+        with told_if_disk_full(target), staging_folder(target) as staging:
+            path = how.write(stream, staging / target.name, info)
             written = read_stream_info(path)
             move_files(path, folder)
         size = sum(file.stat().st_size for file in model_files(target))

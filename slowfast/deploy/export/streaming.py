@@ -29,13 +29,17 @@ from slowfast.deploy.export.info import (
     build_export_info,
     checksums,
     info_path,
+    known_entries,
     parse_info,
+    with_cost,
 )
 from slowfast.deploy.export.step import StepGraph, live_state, step_frames
 from slowfast.models.base import ClipModel
 from slowfast.models.streaming import StreamingModel
 from slowfast.models.streaming.cost import count_step_macs
+from slowfast.utils.files import write_text
 from slowfast.utils.optional import require
+from slowfast.utils.plain_json import parse_json
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -52,7 +56,8 @@ class StreamInfo:
 
     Attributes:
         clip: description of the clip model it was made of: how frames are prepared, classes, what
-            comes out. Its ``inputs`` are those of the file, without the state.
+            comes out. Its ``inputs`` are those of the file, without the state; its ``parameters``
+            and ``macs`` those of the clip model.
         states: entry of the state that calls read -> its shape without the batch.
         period: frames that one call takes.
         window: frames that a prediction is about.
@@ -119,6 +124,7 @@ def build_stream_info(
         normalize_inside=normalize_inside,
         batch=batch,
     )
+    clip = with_cost(clip, model)
     size = list(spec.frame_size)
     frames = [1, spec.channels, *([period] if period > 1 else []), *size]
     clip = replace(
@@ -283,7 +289,7 @@ def write_stream_info(path: Path, info: StreamInfo) -> Path:
     """Write the description of the exported stream at ``path`` beside it."""
     info = replace(info, sha256=dict(checksums(path)))
     target = info_path(path)
-    target.write_text(json.dumps(asdict(info), indent=1) + "\n", encoding="utf-8")
+    write_text(target, json.dumps(asdict(info), indent=1) + "\n")
     return target
 
 
@@ -295,13 +301,16 @@ def read_stream_info(path: Path) -> StreamInfo:
     """
     source = info_path(path)
     try:
-        found = json.loads(source.read_text(encoding="utf-8"))
+        found = parse_json(source.read_text(encoding="utf-8"))
         if not (isinstance(found, dict) and found.get("streaming")):
             raise ExportError(
                 f"{path} is the file of a clip model, not of a stream: export it as a stream"
             )
-        found["clip"] = parse_info(json.dumps(found["clip"]))
-        info = StreamInfo(**found)
+        clip = parse_info(json.dumps(found.pop("clip")))
+        info = StreamInfo(clip=clip, **known_entries(found, StreamInfo))
+        sizes = [size for shape in info.states.values() for size in shape]
+        if min(info.period, info.window, *sizes) < 1 or min(info.delay, info.receptive_field) < 0:
+            raise ValueError("its period, window, delay or states cannot be those of a stream")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ExportError(
             f"{path} cannot be used without its description {source}: {error}. Export it again"

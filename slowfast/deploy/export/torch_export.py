@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -13,7 +14,9 @@ from slowfast.deploy.export.table import Format
 def write(source: Source, path: Path) -> Path:
     """Write the captured graph as ``path`` (``.pt2``); ``torch.export.load`` reads it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.export.save(source.program, path)
+    archive = io.BytesIO()  # where the disk is full, torch's own writer ends the whole process
+    torch.export.save(source.program, archive)
+    path.write_bytes(archive.getbuffer())
     return path
 
 

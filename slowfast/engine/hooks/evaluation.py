@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from slowfast.engine import parallel
 from slowfast.engine.evaluate import share_buffers
 from slowfast.engine.hook import Hook, State
 from slowfast.engine.hooks.logs import ram_usage
@@ -33,12 +34,18 @@ class Evaluate(Hook):
         self.evaluation, self.period = evaluation, period
         self.lowest: dict[str, float] = {}
 
+    def before_train(self, trainer: Trainer) -> None:
+        close = getattr(getattr(self.evaluation, "loader", None), "close", None)
+        if close is not None:
+            trainer.at_exit(close)
+
     def after_epoch(self, trainer: Trainer) -> None:
         if not trainer.is_due(self.period):
             return
         timer = Timer()
         share_buffers(trainer.objective.model)
-        predictions, metrics = self.evaluation()
+        with parallel.unsharded(trainer.objective.model):
+            predictions, metrics = self.evaluation()
         trainer.metrics = metrics
         for name, value in metrics.items():
             if name.endswith("_err"):

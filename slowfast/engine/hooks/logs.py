@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from slowfast.engine.objective import StepOutput
 from slowfast.engine.trainer import Trainer
 from slowfast.utils import distributed
 from slowfast.utils.device import peak_gpu_memory_gib
+from slowfast.utils.files import told_if_disk_full
 from slowfast.utils.progress import Progress
 from slowfast.utils.timer import Timer
 
@@ -40,18 +42,21 @@ class LogStats(Hook):
         self._epoch_timer, self._window_timer = Timer(), Timer()
         self._epoch_data = self._window_data = 0.0
         self._window_start = 0
+        self._is_within_epoch = False
 
     def before_epoch(self, trainer: Trainer) -> None:
-        self.meter.reset()
-        self._epoch_data, self._window_start = 0.0, 0
+        if not trainer.first_iteration:  # else the meter was restored
+            self.meter.reset()
+        self._epoch_data = 0.0
         self._epoch_timer.reset()
-        self._start_window(0)
+        self._start_window(trainer.first_iteration)
 
     def _start_window(self, iteration: int) -> None:
         self._window_data, self._window_start = 0.0, iteration
         self._window_timer.reset()
 
     def after_batch(self, trainer: Trainer, batch: Batch, output: StepOutput) -> None:
+        self._is_within_epoch = True
         self.meter.update(output, batch.labels)
         self._window_data += trainer.data_seconds
         self._epoch_data += trainer.data_seconds
@@ -67,10 +72,19 @@ class LogStats(Hook):
 
     def after_epoch(self, trainer: Trainer) -> None:
         numbers = self.meter.epoch()
-        batches = trainer.iteration + 1
+        self._is_within_epoch = False
+        batches = max(trainer.iteration + 1 - trainer.first_iteration, 1)
         times = _times(trainer, self._epoch_timer.seconds() / batches, self._epoch_data / batches)
         place = {"_type": "train_epoch", "epoch": _epoch(trainer)}
         trainer.publish(place | times | numbers | _state(trainer) | {"RAM": ram_usage()})
+
+    def state_dict(self) -> State:
+        return self.meter.state_dict() if self._is_within_epoch else {}
+
+    def load_state_dict(self, state: State) -> None:
+        self._is_within_epoch = bool(state)
+        if state:
+            self.meter.load_state_dict(state)
 
 
 def _epoch(trainer: Trainer) -> str:
@@ -133,8 +147,11 @@ def write_stats(stats: State, path: Path | None) -> None:
     logger.info("json_stats: %s", line)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with told_if_disk_full(path), path.open("ab+") as file:
+            if file.tell():  # a killed run may have left half a line
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read() == b"\n" else f"\n{line}"
+            file.write(f"{line}\n".encode())
 
 
 class ProgressBar(Hook):

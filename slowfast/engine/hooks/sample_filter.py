@@ -69,10 +69,18 @@ class SampleFilter(Hook):
             logger.info("sample filter: %d videos are drawn by weight", self.weights.num_judged)
 
     def state_dict(self) -> State:
-        return {"weights": self.weights.state_dict()}
+        state: State = {"weights": self.weights.state_dict()}
+        shares = distributed.gather_objects(self._pending)
+        if any(shares):  # within an epoch
+            state["pending"] = shares
+        return state
 
     def load_state_dict(self, state: State) -> None:
         self.weights.load_state_dict(state["weights"])
+        shares = state.get("pending", [])
+        if len(shares) == distributed.world_size():
+            ids_spans_values = shares[distributed.rank()]
+            self._pending = [(i, [tuple(s) for s in spans], v) for i, spans, v in ids_spans_values]
 
 
 def judge(preds: Preds, labels: Any, *, cosines: bool) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from slowfast.datasets.batch import Batch
 from slowfast.engine.hook import Hook, State
 from slowfast.engine.objective import StepOutput
+from slowfast.engine.parallel import local, share_like
 from slowfast.engine.precise_bn import update_bn_stats
 from slowfast.engine.trainer import Trainer
 
@@ -92,7 +93,9 @@ class EMA(Hook):
         current = self._tensors()
         floats = [name for name, value in current.items() if value.is_floating_point()]
         torch._foreach_lerp_(
-            [self.other[name] for name in floats], [current[name] for name in floats], 1 - decay
+            [local(self.other[name]) for name in floats],
+            [local(current[name]) for name in floats],
+            1 - decay,
         )
         for name in current.keys() - set(floats):
             self.other[name].copy_(current[name])
@@ -110,6 +113,12 @@ class EMA(Hook):
             value.copy_(self.other[name])
             self.other[name].copy_(kept)
 
+    def before_save(self, trainer: Trainer) -> None:
+        self._swap()
+
+    def after_save(self, trainer: Trainer) -> None:
+        self._swap()
+
     def after_train(self, trainer: Trainer) -> None:
         self._swap()  # the caller gets the average
 
@@ -120,7 +129,8 @@ class EMA(Hook):
         """The model must hold the file's ``model_state``, the average, when this is called."""
         self.updates = state["updates"]
         self.other = {
-            name: state["weights"][name].to(value.device) for name, value in self._tensors().items()
+            name: share_like(state["weights"][name].to(value.device), value)
+            for name, value in self._tensors().items()
         }
         self._swap()
         self._restored = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 
 from slowfast.utils.download import download
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import copy_file
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +156,7 @@ def instantiate(
 def _copy(source: Path, target: Path) -> Path:
     if not source.is_file():
         raise TemplateError(f"the template needs {source}, which is not there")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    copy_file(source, target)
     return target
 
 

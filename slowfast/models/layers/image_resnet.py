@@ -6,8 +6,8 @@ convolution, as torchvision has it. Built here because torchvision's have one wi
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 BLOCKS = {
@@ -83,14 +83,17 @@ class ImageResNet(nn.Module):
         depth: one of ``BLOCKS``.
         width: channels of the stem; layer1 has as many inside its blocks, each stage twice those
             of the one before.
-        grid: cells per side that the last map is averaged in, side by side in the output. 1, the
-            whole picture, forgets where things are.
+        stages: how many of layer1..layer4 there are; fewer see less, at twice the resolution.
+        keypoints: give also where each channel is found in the picture, see :class:`Keypoints`;
+            means alone forget it.
 
     Attributes:
         num_features: width of the output.
     """
 
-    def __init__(self, depth: int, width: int = 64, grid: int = 1) -> None:
+    def __init__(
+        self, depth: int, width: int = 64, *, stages: int = 4, keypoints: bool = False
+    ) -> None:
         super().__init__()
         if depth not in BLOCKS:
             raise ValueError(f"RESNET.DEPTH is {depth}: image backbones have one of {[*BLOCKS]}")
@@ -100,15 +103,16 @@ class ImageResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         dim_in, dim = width, width
-        for i, (name, count) in enumerate(zip(STAGES, BLOCKS[depth], strict=True)):
+        self.stages = STAGES[:stages]
+        for i, (name, count) in enumerate(zip(self.stages, BLOCKS[depth], strict=False)):
             blocks = []
             for j in range(count):
                 blocks.append(kind(dim_in, dim, stride=2 if i and not j else 1))
                 dim_in = dim * kind.expansion
             self.add_module(name, nn.Sequential(*blocks))
             dim *= 2
-        self.grid = grid
-        self.num_features = dim_in * grid**2
+        self.keypoints = Keypoints(dim_in) if keypoints else None
+        self.num_features = dim_in * (1 + Keypoints.per_channel * keypoints)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -119,12 +123,49 @@ class ImageResNet(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         x = self.stem(frames)
-        for name in STAGES:
+        for name in self.stages:
             x = self.get_submodule(name)(x)
         return self.pool(x)
 
     def pool(self, maps: Tensor) -> Tensor:
         """The last map ``(B, C, H, W)`` -> ``(B, num_features)``."""
-        if self.grid == 1:
-            return maps.mean(dim=(2, 3))
-        return functional.adaptive_avg_pool2d(maps, self.grid).flatten(1)
+        means = maps.mean(dim=(2, 3))
+        if self.keypoints is None:
+            return means
+        return torch.cat([means, self.keypoints(maps)], dim=1)
+
+
+class Keypoints(nn.Module):
+    """Where each channel of a map is found, and how far around: a softmax over its positions.
+
+    The spatial softmax of Levine et al. 2016, https://arxiv.org/abs/1504.00702, section 5.1, and
+    the spread around the point, which tells sizes.
+
+    Args:
+        channels: of the maps.
+
+    Attributes:
+        sharpness: ``(C, 1)``, what maps are multiplied by before the softmax.
+    """
+
+    per_channel = 4
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.full((channels, 1), 3.0))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps ``(B, C, H, W)`` -> ``(B, 4 * C)``.
+
+        Of every channel: x and y of its point, both -1 to 1 from edge to edge, and the variances
+        in x and y.
+        """
+        height, width = maps.shape[2:]
+        weights = (maps.flatten(2) * self.sharpness).softmax(dim=2).view(maps.shape)
+        points, spreads = [], []
+        for size, share in ((width, weights.sum(dim=2)), (height, weights.sum(dim=3))):
+            steps = torch.linspace(-1, 1, size, dtype=maps.dtype, device=maps.device)
+            point = (share * steps).sum(dim=2)
+            points.append(point)
+            spreads.append((share * (steps - point.unsqueeze(2)) ** 2).sum(dim=2))
+        return torch.cat([*points, *spreads], dim=1)

@@ -71,6 +71,7 @@ def _networks(runs: Runs, teacher: Variant | None, compressed: Variant | None) -
     where = "the test split" if splits == {"test"} else f"the splits {', '.join(sorted(splits))}"
     lines = [f"Accuracy is of {where}; change is in points from the teacher of each network."]
     lines.append("A multiply-add is one MAC and two FLOPs. Latency is of one clip.")
+    lines += [f"**{v.name}** is refused: {v.refused}." for v in runs.variants if v.refused]
     if runs.machines:
         lines.append(f"Measured on: {'; '.join(runs.machines)}.")
     return [*blocks, Text(" ".join(lines))]

@@ -18,6 +18,7 @@ from slowfast.reports.page.blocks import (
     Text,
     Tiles,
 )
+from slowfast.utils.files import write_bytes, write_text
 
 
 class MarkdownPage:
@@ -38,9 +39,8 @@ class MarkdownPage:
         for section in page.sections:
             parts.append(f"## {section.title}")
             parts += map(self.block, section.blocks)
-        self.target.parent.mkdir(parents=True, exist_ok=True)
         text = "\n\n".join(part for part in parts if part) + "\n"
-        self.target.write_text(text, "utf-8")
+        write_text(self.target, text)
         return [self.target, *self.pictures]
 
     @singledispatchmethod
@@ -96,8 +96,7 @@ class MarkdownPage:
             images = []
             for i, frame in enumerate(clip.frames):
                 path = self.folder / f"clip_{number}_{i}.jpg"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(frame)
+                write_bytes(path, frame)
                 self.pictures.append(path)
                 images.append(f"![{clip.name}]({_link(path, self.target)})")
             guesses = [

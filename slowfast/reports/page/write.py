@@ -9,6 +9,7 @@ from slowfast.reports.page.contents import page_of
 from slowfast.reports.page.html import html_page
 from slowfast.reports.page.markdown import MarkdownPage
 from slowfast.reports.runs.read import read_runs
+from slowfast.utils.files import write_text
 
 
 def write_page(
@@ -35,6 +36,5 @@ def write_page(
     title = title or f"Report on {', '.join(folders)}"
     page = page_of(runs, title, teacher=teacher, compressed=compressed)
     target = Path(output).with_suffix(".html")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(html_page(page), "utf-8")
+    write_text(target, html_page(page))
     return [target, *MarkdownPage(target.with_suffix(".md")).write(page)]

@@ -52,6 +52,8 @@ class Variant:
         speeds: a runtime each.
         predictions: of every test video.
         config: of its training, where it was kept.
+        is_result: whether a tool was run for it; not what it made besides, to compare with.
+        refused: why it should not be used in its parent's place; empty: nothing against it.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Variant:
     speeds: list[Speed] = field(default_factory=list)
     predictions: Predictions | None = None
     config: Any = None
+    is_result: bool = True
+    refused: str = ""
 
     def fill(self, **facts: Any) -> None:
         """Take over what is not known yet."""
@@ -163,9 +167,13 @@ def choose_compressed(variants: list[Variant]) -> Variant | None:
     """The network worth shipping: the fastest that is nearly as accurate as its teacher.
 
     Nearly: within ``POINTS``. Where none is, the most accurate one; ``None`` where nothing was
-    compressed. Speed is the lowest median latency, or the MACs where a latency is missing.
+    compressed. Speed is the lowest median latency, or the MACs where a latency is missing. What a
+    tool made besides its result does not count, nor a result with something against it, unless
+    there is no other.
     """
     made = [v for v in variants if v.parent is not None and v.accuracy is not None]
+    made = [v for v in made if v.is_result] or made
+    made = [v for v in made if not v.refused] or made
     close = [v for v in made if (v.root.accuracy or 0.0) - (v.accuracy or 0.0) <= POINTS]
     if not close:
         return max(made, key=lambda v: v.accuracy or 0.0, default=None)

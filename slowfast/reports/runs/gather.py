@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +23,9 @@ from slowfast.reports.runs.facts import (
     Training,
     Variant,
 )
-from slowfast.reports.runs.timed import add_ways, runtime_name, same_costs
+from slowfast.reports.runs.timed import add_ways, made_from, runtime_name, same_costs
 from slowfast.utils.errors import UserError
+from slowfast.utils.plain_json import parse_json
 
 CLASS_NAMES = "class_names.json"
 STEPS = ORIGINAL, MADE = ("original", "made")
@@ -117,6 +117,8 @@ class Gathering:
             variant.fill(config=(variant.parent.config if variant.parent else None))
             timed_on = elsewhere if "(openvino)" in row else machine
             _take_row(variant, rows[row], timed_on, document.get("split", "test"), own=True)
+            variant.is_result = row == result
+            variant.refused = _why_refused(document, row, originals[0]) if row == result else ""
 
     def _original(
         self, path: Path, row: str, facts: Mapping[str, Any], checkpoint: Path | None
@@ -162,6 +164,8 @@ class Gathering:
         training = self._trainings.get(path)
         for file in self.runs.exports:
             if file.path.resolve() == tested.resolve() and training is not None:
+                if known := made_from(self.runs, file.info.get("source", {})):
+                    return known
                 test = training.stats.get("test_final", [{}])[-1]
                 facts = {
                     "params_m": file.info.get("parameters", 0) / 1e6,
@@ -279,7 +283,7 @@ def build_class_names(cfg: Any) -> dict[str, list[str]]:
     """
     file = Path(cfg.DATA.PATH_TO_DATA_DIR) / CLASS_NAMES
     try:
-        numbers = json.loads(file.read_text("utf-8"))
+        numbers = parse_json(file.read_text("utf-8"))
         names = sorted(numbers, key=lambda name: int(numbers[name]))
     except (OSError, ValueError, TypeError):
         return {}
@@ -291,6 +295,20 @@ def _result_of(document: Mapping[str, Any], kind: str) -> str:
     if kind == PRUNED:
         return "finetuned" if "finetuned" in document["rows"] else "cut"
     return str(document.get("result", "student"))
+
+
+def _why_refused(document: Mapping[str, Any], row: str, original: str) -> str:
+    """Why a quantised file should not be used in place of the float one; empty: it may."""
+    if "max_drop" not in document:
+        return ""
+    rows, reasons = document["rows"], []
+    lost = (rows[original].get("accuracy") or 0.0) - (rows[row].get("accuracy") or 0.0)
+    if lost > document["max_drop"]:
+        reasons.append(f"it loses {lost:.1f} points where {document['max_drop']:g} are allowed")
+    times = document.get("speedup", {}).get(original)
+    if times is not None and times["q25"] <= 1:
+        reasons.append(f"it is not faster than {original} on this machine")
+    return ", and ".join(reasons)
 
 
 def _take_row(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -17,6 +15,7 @@ from slowfast.reports.runs.facts import ExportedFile, Runs, Training
 from slowfast.reports.runs.gather import STEPS, Gathering
 from slowfast.reports.stats import Record, read_stats
 from slowfast.utils.errors import UserError
+from slowfast.utils.plain_json import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +142,7 @@ def _documents(path: Path, runs: Runs) -> Iterator[tuple[Path, dict[str, Any]]]:
         if file.stat().st_size > MAX_JSON:
             continue
         try:
-            document = json.loads(file.read_text("utf-8"))
+            document = parse_json(file.read_text("utf-8"))
         except ValueError as error:
             runs.notes.append(f"{file}: {error}")
             continue
@@ -159,7 +158,7 @@ def _predictions(path: Path, runs: Runs) -> Predictions | None:
             predictions = load_predictions(file)
         except KeyError:
             continue  # another program's arrays
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # of many kinds: the archive's, and those of its arrays
             runs.notes.append(f"{file}: {error}")
             continue
         if predictions.scores:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from slowfast.deploy.export.info import checksums
 from slowfast.reports.runs.facts import Runs, Speed, Variant
 
 CLOSE = 1e-4  # relative difference of the costs of one network, counted by two tools
@@ -65,26 +66,44 @@ def add_ways(runs: Runs, document: Mapping[str, Any], machine: str) -> Iterator[
         (_take_clip if form == CLIP else _take_stream)(variant, row, machine)
 
 
+def made_from(runs: Runs, source: Mapping[str, str]) -> Variant | None:
+    """The network of a checkpoint that a description or a benchmark names.
+
+    Args:
+        runs: has the networks.
+        source: ``file``, and ``sha256`` for where it has been moved since.
+    """
+    known = [v for v in runs.variants if v.checkpoint is not None and v.checkpoint.is_file()]
+    for variant in known:
+        if str(_resolved(variant)) == source.get("file"):
+            return variant
+    if source.get("sha256"):
+        for variant in known:
+            if dict(checksums(_resolved(variant))).get(_resolved(variant).name) == source["sha256"]:
+                return variant
+    return None
+
+
+def _resolved(variant: Variant) -> Path:
+    assert variant.checkpoint is not None
+    return variant.checkpoint.resolve()
+
+
 def _of_clip(runs: Runs, row: Mapping[str, Any]) -> Variant | None:
+    found = made_from(runs, row.get("source", {}))
+    if found is not None and same_costs(found, row):
+        return found
     alike = [variant for variant in runs.variants if same_costs(variant, row)]
     named = [v for v in alike if v.checkpoint is not None and v.checkpoint.name == row.get("model")]
     return next(iter(named or alike), None)
 
 
 def _of_stream(runs: Runs, row: Mapping[str, Any]) -> Variant | None:
-    """The network of a stream: by its description, or by the checkpoint's name."""
-    model = row.get("model")
-    for file in runs.exports:
-        if file.is_stream and file.path.name == model:
-            clip = file.info.get("clip", {})
-            costs = {
-                "params_m": clip.get("parameters", 0) / 1e6,
-                "macs_g": clip.get("macs", 0) / 1e9,
-            }
-            found = next((v for v in runs.variants if same_costs(v, costs)), None)
-            if found is not None:
-                return found
-    stem = Path(str(model)).stem.removesuffix("_stream")  # as tools/export.py calls it
+    """The network of a stream: the checkpoint it says it is of; in older files, by its name."""
+    found = made_from(runs, row.get("source", {}))
+    if found is not None or row.get("source", {}).get("sha256"):
+        return found
+    stem = Path(str(row.get("model"))).stem.removesuffix("_stream")  # as tools/export.py calls it
     named = [v for v in runs.variants if v.checkpoint is not None and v.checkpoint.stem == stem]
     return named[0] if len(named) == 1 else None
 

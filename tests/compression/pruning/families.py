@@ -40,7 +40,7 @@ VARIANTS = {
     "groups of X3D": ("X3D", {"depthwise": False, "groups": 2}),
     "local-global diffusion": ("MobileNetV3", {"arch": "x3d_mobilenetv3_lgd_gc"}),
     "one-way LSTM": ("ResNetLSTM", {"bidirectional": False, "pool": "last"}),
-    "features of cells": ("ResNetLSTM", {"grid": 2}),
+    "keypoints of few stages": ("ResNetLSTM", {"stages": 2, "keypoints": True}),
     "all pairs": ("IMFE", {"correlation": "all_pairs", "input_size": (32, 32)}),
     "two tasks": ("X3D", {"num_classes": {"verb": 5, "noun": 7}}),
     "linear probing": ("X3D", {"detach_head": True}),

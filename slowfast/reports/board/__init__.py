@@ -1,0 +1,1 @@
+"""What TensorBoard shows beside scalars. Event files are written by the caller's writer."""
