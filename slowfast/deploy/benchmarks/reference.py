@@ -35,6 +35,11 @@ def build_reference_model(cfg: CfgNode) -> nn.Module:
     arch = cfg.MODEL.ARCH
     if arch not in REFERENCES:
         raise ValueError(f"MODEL.ARCH {arch}: --reference knows {sorted(REFERENCES)}")
+    if not has_reference(cfg):
+        raise ValueError(
+            f"{cfg.MODEL.MODEL_NAME} of RESNET.DEPTH {cfg.RESNET.DEPTH}: --reference knows "
+            f"{', '.join(REFERENCE_NAMES)}, of depths {REFERENCE_DEPTHS}"
+        )
     classes = cfg.MODEL.NUM_CLASSES
     model: nn.Module = REFERENCES[arch](cfg, classes[0] if isinstance(classes, list) else classes)
     return model
@@ -47,6 +52,7 @@ def build_x3d_reference(cfg: CfgNode, num_classes: int) -> Any:
         input_crop_size=cfg.DATA.TRAIN_CROP_SIZE,
         model_num_class=num_classes,
         dropout_rate=cfg.MODEL.DROPOUT_RATE,
+        stem_dim_in=cfg.X3D.DIM_C1,
         width_factor=cfg.X3D.WIDTH_FACTOR,
         depth_factor=cfg.X3D.DEPTH_FACTOR,
         bottleneck_factor=cfg.X3D.BOTTLENECK_FACTOR,
@@ -58,12 +64,13 @@ def build_x3d_reference(cfg: CfgNode, num_classes: int) -> Any:
 def build_slowfast_reference(cfg: CfgNode, num_classes: int) -> Any:
     """PyTorchVideo's SlowFast."""
     frames, alpha, size = cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA, cfg.DATA.TRAIN_CROP_SIZE
-    pooled = size // 32
+    pooled, width = size // 32, cfg.RESNET.WIDTH_PER_GROUP
     return require("pytorchvideo.models.slowfast", extra="dev").create_slowfast(
         slowfast_channel_reduction_ratio=(cfg.SLOWFAST.BETA_INV,),
         slowfast_conv_channel_fusion_ratio=cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO,
         slowfast_fusion_conv_kernel_size=(cfg.SLOWFAST.FUSION_KERNEL_SZ, 1, 1),
         slowfast_fusion_conv_stride=(alpha, 1, 1),
+        stem_dim_outs=(width, width // cfg.SLOWFAST.BETA_INV),
         model_depth=cfg.RESNET.DEPTH,
         model_num_class=num_classes,
         dropout_rate=cfg.MODEL.DROPOUT_RATE,
@@ -74,6 +81,14 @@ def build_slowfast_reference(cfg: CfgNode, num_classes: int) -> Any:
 REFERENCES = {"x3d": build_x3d_reference, "slowfast": build_slowfast_reference}
 REFERENCE_NAMES = ("X3D", "SlowFast", "PTVX3D", "PTVSlowFast")
 """``MODEL.MODEL_NAME`` of what these are the same as; others share the ``MODEL.ARCH``."""
+REFERENCE_DEPTHS = (50, 101, 152)
+"""Of PyTorchVideo's residual networks."""
+
+
+def has_reference(cfg: CfgNode) -> bool:
+    """Whether PyTorchVideo has the network of a config."""
+    is_deep = cfg.MODEL.ARCH == "x3d" or cfg.RESNET.DEPTH in REFERENCE_DEPTHS
+    return cfg.MODEL.MODEL_NAME in REFERENCE_NAMES and is_deep
 
 
 def reference_step(
@@ -120,7 +135,7 @@ def build_clip_reference(
     """
     clips = [torch.randn(shape) for shape in build_model_inputs(cfg, cfg.DATA.TEST_CROP_SIZE)]
     clips = [clip.expand(batch, *clip.shape[1:]).contiguous() for clip in clips]
-    known = cfg.MODEL.MODEL_NAME in REFERENCE_NAMES
+    known = has_reference(cfg)
     try:
         network = build_reference_model(cfg) if known else copy.deepcopy(model)
     except ModuleNotFoundError:

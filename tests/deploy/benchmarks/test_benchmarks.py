@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from slowfast.config import load_cfg
 from slowfast.datasets.batch import Batch
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.deploy.benchmarks.loader import (
@@ -14,7 +15,11 @@ from slowfast.deploy.benchmarks.loader import (
     time_loaders,
     time_test_views,
 )
-from slowfast.deploy.benchmarks.reference import reference_step
+from slowfast.deploy.benchmarks.reference import (
+    build_clip_reference,
+    build_reference_model,
+    reference_step,
+)
 from slowfast.deploy.benchmarks.train_step import (
     WaitMeter,
     hand_written_steps,
@@ -23,6 +28,8 @@ from slowfast.deploy.benchmarks.train_step import (
 )
 from slowfast.engine.objective import Supervised
 from slowfast.engine.trainer import Trainer
+from slowfast.models.build import build_model
+from slowfast.models.profile import count_parameters
 from slowfast.models.tiny import TinyNet
 from tests.videos import write_video
 
@@ -67,6 +74,30 @@ def test_reference_step_is_a_sgd_step():
     wrapped.parameters = model.parameters
     reference_step(wrapped, batch.clips, batch.labels)()
     assert not torch.equal(weights(trainer), before)
+
+
+@pytest.mark.parametrize(
+    ("config", "opts"),
+    [
+        ("Kinetics/X3D_XS", ["X3D.DIM_C1", "24"]),
+        ("Kinetics/SLOWFAST_8x8_R50", ["RESNET.WIDTH_PER_GROUP", "16", "SLOWFAST.BETA_INV", "4"]),
+    ],
+)
+def test_the_reference_is_the_network_of_the_config(config, opts):
+    pytest.importorskip("pytorchvideo")
+    cfg = load_cfg(f"configs/{config}.yaml", opts)
+    ours, theirs = count_parameters(build_model(cfg)), count_parameters(build_reference_model(cfg))
+    assert theirs == pytest.approx(ours, rel=1e-3)  # the zoo rounds widths of gates otherwise
+
+
+def test_where_the_zoo_has_no_such_network_ours_runs_its_way():
+    cfg = load_cfg("configs/Synthetic/SLOWFAST_T.yaml")
+    assert cfg.RESNET.DEPTH == 18
+    run, layers = build_clip_reference(cfg, build_model(cfg))
+    assert layers == "our layers"
+    assert run().shape == (1, 61)
+    with pytest.raises(ValueError, match=r"SlowFast of RESNET.DEPTH 18: --reference knows X3D"):
+        build_reference_model(cfg)
 
 
 def test_loop_overhead_is_a_fraction_of_a_millisecond_or_so():
