@@ -35,7 +35,7 @@ def build_reference_model(cfg: CfgNode) -> nn.Module:
     arch = cfg.MODEL.ARCH
     if arch not in REFERENCES:
         raise ValueError(f"MODEL.ARCH {arch}: --reference knows {sorted(REFERENCES)}")
-    if not has_reference(cfg):
+    if not has_reference(cfg.MODEL.MODEL_NAME, cfg.RESNET.DEPTH):
         raise ValueError(
             f"{cfg.MODEL.MODEL_NAME} of RESNET.DEPTH {cfg.RESNET.DEPTH}: --reference knows "
             f"{', '.join(REFERENCE_NAMES)}, of depths {REFERENCE_DEPTHS}"
@@ -85,10 +85,9 @@ REFERENCE_DEPTHS = (50, 101, 152)
 """Of PyTorchVideo's residual networks."""
 
 
-def has_reference(cfg: CfgNode) -> bool:
-    """Whether PyTorchVideo has the network of a config."""
-    is_deep = cfg.MODEL.ARCH == "x3d" or cfg.RESNET.DEPTH in REFERENCE_DEPTHS
-    return cfg.MODEL.MODEL_NAME in REFERENCE_NAMES and is_deep
+def has_reference(model_name: str, depth: int) -> bool:
+    """Whether PyTorchVideo has such a network; the depth of an X3D is another thing."""
+    return model_name in REFERENCE_NAMES and ("X3D" in model_name or depth in REFERENCE_DEPTHS)
 
 
 def reference_step(
@@ -135,7 +134,7 @@ def build_clip_reference(
     """
     clips = [torch.randn(shape) for shape in build_model_inputs(cfg, cfg.DATA.TEST_CROP_SIZE)]
     clips = [clip.expand(batch, *clip.shape[1:]).contiguous() for clip in clips]
-    known = has_reference(cfg)
+    known = has_reference(cfg.MODEL.MODEL_NAME, cfg.RESNET.DEPTH)
     try:
         network = build_reference_model(cfg) if known else copy.deepcopy(model)
     except ModuleNotFoundError:
