@@ -54,7 +54,7 @@ SPDX = {
 }
 # What they do not say, or not in one word, from their licence files.
 KNOWN = {
-    "atheris": "Apache-2.0",
+    "antlr4-python3-runtime": "BSD-3-Clause",
     "coremltools": "BSD-3-Clause",
     "cycler": "BSD-3-Clause",
     "executorch": "BSD-3-Clause",
@@ -62,15 +62,17 @@ KNOWN = {
     "kiwisolver": "BSD-3-Clause",
     "matplotlib": "PSF-2.0",
     "mpmath": "BSD-3-Clause",
+    "omegaconf": "BSD-3-Clause",
     "pysocks": "BSD-3-Clause",
     "scipy": "BSD-3-Clause",
     "sympy": "BSD-3-Clause",
+    "torchao": "BSD-3-Clause",
     "torchcodec": "BSD-3-Clause",
     "torchvision": "BSD-3-Clause",
 }
 PERMISSIVE = {
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC",
-    "LLVM-exception", "MIT", "MIT-CMU", "PSF-2.0", "Python-2.0", "Unlicense", "WTFPL", "Zlib",
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python", "HPND",
+    "ISC", "LLVM-exception", "MIT", "MIT-CMU", "PSF-2.0", "Python-2.0", "Unlicense", "WTFPL", "Zlib",
 }  # fmt: skip
 # Their terms bind changes to their own files, not what uses them.
 WEAK_COPYLEFT = {"MPL-2.0", "LGPL-2.1-or-later", "LGPL-3.0-or-later"}

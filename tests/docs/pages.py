@@ -22,7 +22,8 @@ ELSEWHERE = {
     "python scripts/deployment_evidence.py": (
         "tests/test_scripts.py", "test_deployment_runs_are_ones_that_the_tool_takes",
     ),
-    "python scripts/faults.py": ("tests/faults/test_faults.py", "kill_often(folder"),
+    "python scripts/faults.py": ("tests/faults/test_faults.py", "kills.kill_often(folder"),
+    "python scripts/fuzz.py": ("tests/fuzz/test_fuzz.py", "fuzz(cli.load_target(name)"),
     "python scripts/endurance.py": ("tests/faults/test_endurance.py", "train(tmp_path"),
     "python -m tests.datasets.endurance": ("tests/datasets/test_endurance.py", "endure(tmp_path"),
     "bash scripts/gpu_check.sh": ("tests/deploy/test_gpu_check.py", "test_the_script_on_the_cpu"),

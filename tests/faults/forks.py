@@ -29,7 +29,6 @@ IMPORTS = [
     "slowfast.models.x3d",
     "slowfast.reports.compression",
     "slowfast.reports.evaluation",
-    "slowfast.reports.tensorboard",
     "slowfast.utils.stages",
     "matplotlib.figure",
     "onnx",

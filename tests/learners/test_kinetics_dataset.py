@@ -95,7 +95,7 @@ def test_broken_videos_are_named_and_counted(tiny, tmp_path, caplog):
     ("content", "message"),
     [
         ("[]", "no JSON object of videos"),
-        ('{"a": {"subset": "train"}}', "a needs annotations with a label and a segment"),
+        ('{"a": {"subset": "train"}}', "'a' needs annotations with label and segment"),
     ],
 )
 def test_lists_that_cannot_be_used_are_named(tmp_path, content, message):
