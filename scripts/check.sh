@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh --dev || exit 1
 
 bin=${VENV:-.venv}/bin
-code=(slowfast tools tests setup.py)
+code=(slowfast tools tests scripts setup.py)
 failed=()
 gate() {
   local name=$1

@@ -71,8 +71,9 @@ KNOWN = {
     "torchvision": "BSD-3-Clause",
 }
 PERMISSIVE = {
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python", "HPND",
-    "ISC", "LLVM-exception", "MIT", "MIT-CMU", "PSF-2.0", "Python-2.0", "Unlicense", "WTFPL", "Zlib",
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python",
+    "HPND", "ISC", "LLVM-exception", "MIT", "MIT-CMU", "PSF-2.0", "Python-2.0", "Unlicense",
+    "WTFPL", "Zlib",
 }  # fmt: skip
 # Their terms bind changes to their own files, not what uses them.
 WEAK_COPYLEFT = {"MPL-2.0", "LGPL-2.1-or-later", "LGPL-3.0-or-later"}
