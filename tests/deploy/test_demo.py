@@ -117,7 +117,8 @@ def test_pictures_stay_as_they_are(checkpoint, tmp_path):
     assert len(after) == 20
     for old, new in zip(before, after, strict=True):
         part = np.s_[30:120, 190:]  # right of the speed, above the list
-        assert np.abs(old[part].astype(int) - new[part]).mean() < 4
+        # Around 4, by what is drawn beside: the encoder shares its bits. Swapped colours: tens.
+        assert np.abs(old[part].astype(int) - new[part]).mean() < 10
         assert np.abs(old.astype(int) - new).mean() > 4
 
 
