@@ -72,6 +72,17 @@ class Key:
             value = value[0]
         return None if isinstance(value, (list, tuple)) else type(value)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is a list without lists in it; an empty default does not tell."""
+        return bool(_is_sequence(self.default) and self.default) and not any(
+            map(_is_sequence, self.default)
+        )
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
 
 Tree = Mapping[str, Union[Key, "Tree"]]
 """Node name -> key or sub-node."""
@@ -189,6 +200,8 @@ def _element(value: Any, element: type | None) -> Any:
 def _check_value(value: Any, key: Key) -> None:
     if key.options and value not in key.options:
         raise ConfigError(f"expected {expected(key)}, got {shown(value)}")
+    if key.is_flat and _is_sequence(value) and any(map(_is_sequence, value)):
+        raise ConfigError(f"expected {expected(key)}, got lists in a list: {shown(value)}")
     for number in _numbers(value):
         if isinstance(number, int) and abs(number) > LARGEST:
             raise ConfigError(f"must be at most {LARGEST}, got {shown(number)}")

@@ -255,6 +255,7 @@ class Trainer:
             "step": self.step,
             "iteration": iteration,
             "iterations": len(self.loader),
+            "skipped_losses": self._guard.skipped,
             "world_size": distributed.world_size(),
             "rng": distributed.gather_objects(rng_state()),
             "metrics": dict(self.metrics),
@@ -266,6 +267,7 @@ class Trainer:
         """Take back what :meth:`state_dict` gave; call it last, it sets the random states."""
         self.step, self.metrics = state["step"], dict(state["metrics"])
         self.first_iteration = self._place(state)
+        self._guard.skipped = state.get("skipped_losses", 0)
         self.objective.load_private_state(state.get("objective", {}))
         for name, hook in self._named_hooks().items():
             if name in state["hooks"]:

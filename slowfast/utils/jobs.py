@@ -99,8 +99,8 @@ def submit(
         JobError: no such script, or no SLURM here.
     """
     if not command or not Path(command[0]).is_file():
-        what = command[0] if command else "no command"
-        raise JobError(f"{what} is no script: give a tool and its arguments, tools/run_net.py ...")
+        what = f"{command[0]} is no script" if command else "nothing to run"
+        raise JobError(f"{what}: give a tool and its arguments, tools/run_net.py ...")
     submitit = require("submitit", extra=EXTRA)
     job = ToolJob(command[0], tuple(command[1:]))
     try:

@@ -148,6 +148,7 @@ def test_coerce(key, raw, value):
         (Key(1, "x", low=1), 0, "at least 1"),
         (Key(0.5, "x", high=1), 2, "at most 1"),
         (Key([1], "x", low=1), [1, 0], "at least 1"),
+        (Key([1], "x"), [[1], [2]], "expected a list of integers, got lists in a list"),
     ],
 )
 def test_coerce_refuses(key, raw, message):

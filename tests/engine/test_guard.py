@@ -17,14 +17,17 @@ from tests.conftest import random_batches
 
 def fit(batches, *, guard=None, hooks=(), accumulate=1, epochs=1):
     """The network after a training at a constant rate."""
+    trainer = make_trainer(batches, guard=guard, hooks=hooks, accumulate_steps=accumulate)
+    trainer.fit(epochs)
+    return trainer.objective.model
+
+
+def make_trainer(batches, **options):
     torch.manual_seed(0)
     model = TinyNet(num_classes=4)
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
     objective = Supervised(model, nn.CrossEntropyLoss())
-    trainer = Trainer(objective, optimizer, lambda _: 0.05, batches, guard=guard, hooks=hooks,
-                      accumulate_steps=accumulate)  # fmt: skip
-    trainer.fit(epochs)
-    return model
+    return Trainer(objective, optimizer, lambda _: 0.05, batches, **options)
 
 
 def spoiled(batches, *places):
@@ -72,6 +75,15 @@ def test_too_many_stop(tmp_path):
     ):
         fit(spoiled(random_batches(), 0, 2), guard=LossGuard(max_skipped=1), hooks=[JsonLog(log)])
     assert len(log.read_text().splitlines()) == 2
+
+
+def test_a_resumed_training_has_no_more_of_them():
+    first = make_trainer(spoiled(random_batches(), 1), guard=LossGuard(max_skipped=1))
+    first.fit(1)
+    second = make_trainer(spoiled(random_batches(), 0), guard=LossGuard(max_skipped=1))
+    second.load_state_dict(first.state_dict())
+    with pytest.raises(LossError, match=r"2 bad losses"):
+        second.fit(2, start_epoch=1)
 
 
 def test_the_one_that_stops_is_told_too(tmp_path):

@@ -177,7 +177,7 @@ def check_epic(path, data):
         ):
             hours, minutes, seconds = entry[name].split(":")
             same(name, value, int(hours) * 3600 + int(minutes) * 60 + float(seconds))
-        if not 0 <= segment.start_s < segment.stop_s < 1e6:
+        if not 0 <= segment.start_s < segment.stop_s < 1000 * 3600:
             raise WrongError(f"times {segment.start_s} to {segment.stop_s}")
         if not 0 <= segment.start_frame <= segment.stop_frame < 1e9:
             raise WrongError(f"frames {segment.start_frame} to {segment.stop_frame}")
