@@ -6,7 +6,7 @@ A dataset family says only what there is: ``records(split) -> list[ClipRecord]``
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -104,7 +104,9 @@ class Family(Protocol):
 class Order(Protocol):
     """Which training videos a process takes one after the other; see :class:`ShardOrder`."""
 
-    def __call__(self, epoch: int, *, rank: int, world_size: int, batch_size: int) -> list[int]: ...
+    def __call__(
+        self, epoch: int, *, rank: int, world_size: int, batch_size: int, gone: Set[int] = ...
+    ) -> list[int]: ...
 
 
 class SpatialTransform(Protocol):

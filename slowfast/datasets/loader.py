@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,96 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, get_worker_info
+from torch.utils.data import DataLoader, get_worker_info
 
 from slowfast.datasets.at_work import AtWork
-from slowfast.datasets.base import DataError, Failure, Item, Key, Order, Target, VideoDataset
+from slowfast.datasets.base import DataError, Failure, Item, Target, VideoDataset
 from slowfast.datasets.batch import COMPANIONS, Batch
+from slowfast.datasets.epoch_batches import EpochBatches, Part
 from slowfast.datasets.frame_weights import FrameWeights
-from slowfast.utils.seed import derived_generator
 from slowfast.utils.signals import shield_worker
 
 log = logging.getLogger(__name__)
-
-ORDER_STREAM = 0x0DE7  # tells the shuffling from other uses of (seed, epoch)
-
-
-class EpochBatches(Sampler[list[Key]]):
-    """Lists of ``(epoch, index)``: the share of one process in an epoch.
-
-    In training every process gets equally many full batches and the rest is dropped (unless it is
-    to be kept, by a single process); otherwise the processes share all videos, none dropped and
-    none doubled.
-
-    Args:
-        num_items: videos.
-        batch_size: videos per batch of this process.
-        train: shuffle and drop.
-        rank: number of this process.
-        world_size: processes.
-        seed: the order is a function of ``(seed, epoch)``.
-        drop_last: of training; ``False`` is for one process.
-        order: of training, instead of any.
-    """
-
-    def __init__(
-        self,
-        num_items: int,
-        batch_size: int,
-        *,
-        train: bool,
-        rank: int = 0,
-        world_size: int = 1,
-        seed: int = 0,
-        drop_last: bool = True,
-        order: Order | None = None,
-    ) -> None:
-        if world_size > 1 and not drop_last:
-            raise ValueError("drop_last False: several processes need equally many batches each")
-        self.num_items, self.batch_size, self.train = num_items, batch_size, train
-        self.rank, self.world_size, self.seed = rank, world_size, seed
-        self.drop_last = drop_last
-        self.order = order
-        self.epoch = 0
-        self.skipped = 0  # first batches that the next pass leaves out
-        self.frame_weights: FrameWeights | None = None
-        self.sent: deque[list[Key]] = deque()  # handed out, not yet come back
-
-    def __len__(self) -> int:
-        if self.train and self.drop_last:
-            return self.num_items // self.world_size // self.batch_size
-        return -(-len(range(self.rank, self.num_items, self.world_size)) // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        self.sent.clear()
-        mine = self._mine()
-        skipped, self.skipped = self.skipped, 0
-        for number in range(skipped, len(self)):
-            indices = mine[number * self.batch_size : (number + 1) * self.batch_size]
-            keys = [self._key(index) for index in indices]
-            self.sent.append(keys)
-            yield keys
-
-    def _mine(self) -> list[int]:
-        """The videos of this process, in order."""
-        if self.train and self.order is not None:
-            return self.order(
-                self.epoch,
-                rank=self.rank,
-                world_size=self.world_size,
-                batch_size=self.batch_size,
-            )
-        order = list(range(self.num_items))
-        if self.train:
-            generator = derived_generator(self.seed, self.epoch, ORDER_STREAM)
-            order = torch.randperm(self.num_items, generator=generator).tolist()
-        return order[self.rank :: self.world_size]
-
-    def _key(self, index: int) -> Key:
-        """Weights travel with it: workers keep no copy of the table that could be out of date."""
-        if self.frame_weights is None:
-            return (self.epoch, index)
-        return (self.epoch, index, self.frame_weights.get(index))
 
 
 class Loader:
@@ -187,9 +106,20 @@ class Loader:
         """Choose the order and the random draws of ``epoch``."""
         self._batches.epoch = epoch
 
-    def skip(self, batches: int) -> None:
-        """Leave out the first ``batches`` of the next pass, without loading them."""
-        self._batches.skipped = batches
+    def part(self, batches: int) -> Part:
+        """What to remember of ``batches`` taken from an epoch, for :meth:`place`."""
+        return self._batches.part(batches)
+
+    def place(self, taken: Sequence[Part]) -> int:
+        """The batch at which an epoch goes on of which earlier runs took these parts.
+
+        They may have had other batch sizes and numbers of processes.
+        """
+        return self._batches.place(taken)
+
+    def skip(self, taken: Sequence[Part], batches: int) -> None:
+        """Begin the next pass at batch number ``batches``, with what is not ``taken``."""
+        self._batches.skip(taken, batches)
 
     def close(self) -> None:
         """End the worker processes; iterating starts new ones.

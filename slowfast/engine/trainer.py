@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from slowfast.datasets.batch import Batch
+from slowfast.datasets.epoch_batches import Part
 from slowfast.engine import parallel
 from slowfast.engine.batches import BatchPreparation, BatchTransform, batch_size
 from slowfast.engine.guard import LossGuard, check_weights
@@ -34,9 +35,10 @@ def _nowhere(*_: object) -> None:
 class Loader(Iterable[Batch], Sized, Protocol):
     """What the trainer asks of a data loader: batches, and how many.
 
-    When it has ``set_epoch(epoch)``, that is called before every epoch. When it has
-    ``skip(batches)``, that lets it begin the next epoch later; else batches are loaded in vain.
-    ``close()``, when there is one, is called after the training, also after one that failed.
+    When it has ``set_epoch(epoch)``, that is called before every epoch. When it has ``part``,
+    ``place`` and ``skip``, an epoch that another run began goes on by them; else batches are loaded
+    in vain. ``close()``, when there is one, is called after the training, also after one that
+    failed.
     """
 
 
@@ -110,6 +112,7 @@ class Trainer:
         self.metrics: dict[str, float] = {}
         self.should_stop = False
         self._group_weights: list[int] = []  # clips of every batch accumulated so far
+        self._taken: list[Part] = []  # of this epoch by runs before this one
 
     def fit(self, max_epoch: int, start_epoch: int = 0) -> None:
         """Train from ``start_epoch`` up to, not including, ``max_epoch``."""
@@ -130,7 +133,7 @@ class Trainer:
                     break
                 self.epoch = epoch
                 self._train_epoch()
-                self.first_iteration = 0
+                self.first_iteration, self._taken = 0, []
             self.call("after_train")
 
     def is_due(self, period: int) -> bool:
@@ -180,7 +183,7 @@ class Trainer:
         if not self.first_iteration:
             return self.loader
         if hasattr(self.loader, "skip"):
-            self.loader.skip(self.first_iteration)
+            self.loader.skip(self._taken, self.first_iteration)
             return self.loader
         return islice(self.loader, self.first_iteration, None)
 
@@ -253,8 +256,7 @@ class Trainer:
         self._guard.check()
         return {
             "step": self.step,
-            "iteration": iteration,
-            "iterations": len(self.loader),
+            "taken": self._parts(iteration),
             "skipped_losses": self._guard.skipped,
             "world_size": distributed.world_size(),
             "rng": distributed.gather_objects(rng_state()),
@@ -266,7 +268,8 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave; call it last, it sets the random states."""
         self.step, self.metrics = state["step"], dict(state["metrics"])
-        self.first_iteration = self._place(state)
+        self._taken = [tuple(part) for part in state.get("taken", [])]
+        self.first_iteration = self._place(self._taken)
         self._guard.skipped = state.get("skipped_losses", 0)
         self.objective.load_private_state(state.get("objective", {}))
         for name, hook in self._named_hooks().items():
@@ -283,17 +286,20 @@ class Trainer:
                 state["world_size"],
             )
 
-    def _place(self, state: dict[str, Any]) -> int:
-        """Batches of the unfinished epoch that are trained, in batches of this run.
+    def _parts(self, iteration: int) -> list[Part]:
+        """What all runs took of an epoch of which ``iteration`` batches are trained."""
+        if not iteration:
+            return []
+        own = iteration - self.first_iteration
+        part = self.loader.part(own) if hasattr(self.loader, "part") else (own, 1, 1)
+        return [*self._taken, part]
 
-        The order of an epoch's clips does not depend on the number of processes, so a run on more
-        or fewer of them goes on at the same clip, but for what does not fill a step.
-        """
-        done, total = state.get("iteration", 0), state.get("iterations", 0)
-        if not done or total == len(self.loader):
-            return int(done)
-        place = done * len(self.loader) // total
-        return int(place - place % self.accumulate_steps)
+    def _place(self, taken: list[Part]) -> int:
+        """The batch at which this epoch goes on, a multiple of the batches of a step."""
+        if not hasattr(self.loader, "place"):
+            return sum(part[0] for part in taken)
+        place = int(self.loader.place(taken))
+        return min(place + -place % self.accumulate_steps, len(self.loader))
 
     def _named_hooks(self) -> dict[str, Hook]:
         names: dict[str, Hook] = {}

@@ -18,7 +18,8 @@ from slowfast.datasets.base import (
 )
 from slowfast.datasets.decode import FrameCountError, VideoError, open_video
 from slowfast.datasets.dummy import DummyReader, DummyVideos
-from slowfast.datasets.loader import EpochBatches, Loader, collate_labels
+from slowfast.datasets.epoch_batches import EpochBatches
+from slowfast.datasets.loader import Loader, collate_labels
 from slowfast.datasets.sampling import ClipSampler
 from slowfast.datasets.transforms import EvalTransform, TrainTransform
 from tests.videos import B_FRAMES, decode_all, write_video

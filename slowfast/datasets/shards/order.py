@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -36,11 +36,22 @@ class ShardOrder:
     buffer: int = 256
     streams: int = 8
 
-    def __call__(self, epoch: int, *, rank: int, world_size: int, batch_size: int) -> list[int]:
-        """The numbers of the samples of one process, batch after batch; the last may be short."""
+    def __call__(
+        self,
+        epoch: int,
+        *,
+        rank: int,
+        world_size: int,
+        batch_size: int,
+        gone: Set[int] = frozenset(),
+    ) -> list[int]:
+        """The numbers of the samples of one process, batch after batch; the last may be short.
+
+        Those that are ``gone`` are left out before the processes share the rest.
+        """
         generator = derived_generator(self.seed, epoch, SHARD_STREAM)
         order = torch.randperm(len(self.shards), generator=generator).tolist()
-        row = [number for shard in order for number in self.shards[shard]]
+        row = [number for shard in order for number in self.shards[shard] if number not in gone]
         share = len(row) // world_size
         mine = row[rank * share : (rank + 1) * share]
         generator = derived_generator(self.seed, epoch, SHARD_STREAM, rank)
