@@ -25,11 +25,22 @@ from slowfast.metrics import (
 )
 from slowfast.metrics.epic import log_probabilities
 from slowfast.utils.archives import check_scores_archive
+from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically, write_text
 
 SINGLE_TASK = "action"
 """What the one task of a single-task model is called, as in ``ClipModel.classifiers``, and what
 all tasks of a model with several are called together: a verb and a noun are an action."""
+
+_WANTED = "give an .npz that a test wrote (TEST.SAVE_RESULTS_PATH)"
+
+
+class PredictionsError(UserError, ValueError):
+    """A file holds no predictions that can be read."""
+
+
+class ForeignArraysError(PredictionsError):
+    """A file holds arrays, but no predictions."""
 
 
 @dataclass(frozen=True)
@@ -191,23 +202,35 @@ class Predictions:
 
 
 def load_predictions(path: Path | str) -> Predictions:
-    """The predictions in an ``.npz`` that :meth:`Predictions.save` wrote."""
-    check_scores_archive(Path(path))
-    with np.load(path, allow_pickle=False) as file:
-        tasks = [key.removeprefix("scores_") for key in file.files if key.startswith("scores_")]
+    """The predictions in an ``.npz`` that :meth:`Predictions.save` wrote.
+
+    Raises:
+        ForeignArraysError: sound, but of another program.
+        PredictionsError: missing or damaged.
+    """
+    try:
+        check_scores_archive(Path(path))
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except Exception as error:  # of many kinds: the archive's, and those of the arrays' headers
+        raise PredictionsError(f"{path} cannot be read ({error!s:.300}): {_WANTED}") from error
+    tasks = [key.removeprefix("scores_") for key in arrays if key.startswith("scores_")]
+    if not tasks or not {"names", "num_views"} <= arrays.keys():
+        raise ForeignArraysError(f"{path} holds no predictions: {_WANTED}")
+
+    def of(prefix: str) -> dict[str, Any]:
+        return {task: arrays[prefix + task] for task in tasks if prefix + task in arrays}
+
+    try:
         return Predictions(
-            scores={task: file[f"scores_{task}"] for task in tasks},
-            labels={
-                task: file[f"labels_{task}"] for task in tasks if f"labels_{task}" in file.files
-            },
-            names=file["names"].tolist(),
-            num_views=int(file["num_views"]),
-            class_names={
-                task: file[f"classes_{task}"].tolist()
-                for task in tasks
-                if f"classes_{task}" in file.files
-            },
+            scores=of("scores_"),
+            labels=of("labels_"),
+            names=arrays["names"].tolist(),
+            num_views=int(arrays["num_views"]),
+            class_names={task: names.tolist() for task, names in of("classes_").items()},
         )
+    except (TypeError, ValueError) as error:
+        raise ForeignArraysError(f"{path} holds other arrays ({error}): {_WANTED}") from error
 
 
 def metric_mode(name: str) -> str:

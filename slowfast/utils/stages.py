@@ -18,6 +18,7 @@ from pathlib import Path
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_text
 from slowfast.utils.orphans import die_with_parent
+from slowfast.utils.plain_json import parse_json
 from slowfast.utils.progress import format_seconds
 
 logger = logging.getLogger(__name__)
@@ -132,9 +133,18 @@ class _Runner:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def read(self, stage: Stage) -> dict[str, str]:
+        """What is known of the last run of ``stage``; a damaged note is one of a run not done."""
         path = self.stamps / f"{stage.name}.json"
-        stamp: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        return stamp
+        if not path.exists():
+            return {}
+        try:
+            stamp = parse_json(path.read_text("utf-8"))
+        except ValueError:
+            stamp = None
+        if isinstance(stamp, dict):
+            return stamp
+        logger.warning("%s is damaged: %s runs again from its beginning", path, stage.name)
+        return {"state": "damaged"}
 
     def is_done(self, stage: Stage, digest: str) -> bool:
         stamp = self.read(stage)

@@ -8,7 +8,12 @@ from torch import nn
 from slowfast.datasets.base import UNLABELLED
 from slowfast.datasets.batch import Batch
 from slowfast.engine import BatchPreparation, MissingViews, evaluate, load_predictions
-from slowfast.engine.predictions import Predictions, metric_mode
+from slowfast.engine.predictions import (
+    ForeignArraysError,
+    Predictions,
+    PredictionsError,
+    metric_mode,
+)
 from slowfast.models.tiny import TinyNet
 from slowfast.models.x3d import X3D
 
@@ -250,6 +255,23 @@ def predictions():
         30,
         {"action": ["take", "put", "check"]},
     )
+
+
+def test_damaged_and_foreign_files_are_named(predictions, tmp_path):
+    npz, _ = predictions.save(tmp_path / "preds.npz")
+    whole = npz.read_bytes()
+    middle = len(whole) // 3
+    for damaged in (b"", whole[:100], whole[:middle] + b"damage" + whole[middle + 6 :]):
+        npz.write_bytes(damaged)
+        with pytest.raises(PredictionsError, match=r"preds\.npz cannot be read .*give an \.npz"):
+            load_predictions(npz)
+    with pytest.raises(PredictionsError, match=r"none\.npz cannot be read"):
+        load_predictions(tmp_path / "none.npz")
+    for arrays in ({"a": np.zeros(2)}, {"scores_action": np.zeros((1, 2)), "names": np.array("a"),
+                                        "num_views": np.zeros(3)}):  # fmt: skip
+        np.savez(npz, **arrays)
+        with pytest.raises(ForeignArraysError, match=r"preds\.npz holds"):
+            load_predictions(npz)
 
 
 def test_files_hold_everything_and_no_pickle(predictions, tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 from slowfast.checkpoint.io import write_checkpoint
 from slowfast.config import load_cfg
 from slowfast.datasets.base import DataError
-from slowfast.engine.predictions import Predictions
+from slowfast.engine.predictions import Predictions, PredictionsError
 from slowfast.models.build import build_model
 from slowfast.reports.board.build import build_drawers, build_network_pictures, run_with_board
 from slowfast.reports.board.choice import ClassChoice, build_class_choice
@@ -308,7 +308,7 @@ def test_names_of_a_file_come_first(config, tmp_path):
 def test_saved_predictions_of_another_kind(config, tmp_path):
     (tmp_path / "preds.pkl").write_bytes(b"no such file")
     words = ["TENSORBOARD.PREDICTIONS_PATH", str(tmp_path / "preds.pkl"), "TRAIN.ENABLE", "False"]
-    with pytest.raises(DataError, match=r"PREDICTIONS_PATH .*preds\.pkl.*give an \.npz"):
+    with pytest.raises(PredictionsError, match=r"preds\.pkl cannot be read .*give an \.npz"):
         run_with_board(load(config, tmp_path, *words, "TEST.ENABLE", "False"))
 
 

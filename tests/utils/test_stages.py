@@ -155,3 +155,13 @@ def test_describe_files_sees_an_edit(tmp_path):
     before = describe_files([path])
     path.write_text("a 01")
     assert describe_files([path]) != before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\0" * 40])
+def test_a_damaged_note_is_a_run_that_is_not_done(tmp_path, ran, caplog, text):
+    ran(chain(tmp_path), tmp_path)
+    (note,) = tmp_path.rglob("train.json")
+    note.write_text(text)
+    assert ran(chain(tmp_path), tmp_path) == ["train", "test"]
+    assert "train.json is damaged: train runs again" in caplog.text
+    assert (tmp_path / "train/file").read_text() == "t"

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from slowfast.datasets.base import ClipRecord, DataError, Family
 from slowfast.datasets.decode import VideoError
@@ -31,6 +31,7 @@ from slowfast.datasets.shards.index import (
     shard_to_text,
 )
 from slowfast.utils.files import write_atomically, write_text
+from slowfast.utils.plain_json import parse_json
 from slowfast.utils.progress import Progress, open_progress
 
 SEGMENT = ("start_s", "end_s", "start_frame", "end_frame")
@@ -201,7 +202,9 @@ class _Job:
         """
         parts: list[_Part] = []
         while (note := self._note(len(parts))).is_file():
-            content = json.loads(note.read_text("utf-8"))
+            content = _read_note(note)
+            if content is None:
+                break
             if content["made_from"] != self.made_from:
                 raise _other(self.folder)
             shard = parse_shard(content["shard"]) if content["shard"] else None
@@ -351,6 +354,16 @@ def _fingerprint(videos: Sequence[Video], limits: Limits, recipe: Recipe | None)
             facts = (status.st_size, status.st_mtime_ns)
         digest.update(json.dumps([path, facts, clips]).encode())
     return digest.hexdigest()
+
+
+def _read_note(path: Path) -> dict[str, Any] | None:
+    """``None``: damaged, so the part is made again."""
+    try:
+        content = parse_json(path.read_text("utf-8"))
+    except ValueError:
+        return None
+    keys = {"made_from", "shard", "next", "dropped"}
+    return content if isinstance(content, dict) and keys <= content.keys() else None
 
 
 def _is_whole(path: Path, size: int) -> bool:

@@ -135,21 +135,6 @@ class TestBoard:
                 function(writer, predictions, predictions.num_views)
 
 
-def read_saved(path: Path) -> Predictions:
-    """The predictions in a file of ``TEST.SAVE_RESULTS_PATH``.
-
-    Raises:
-        DataError: there are none in it.
-    """
-    try:
-        return load_predictions(path)
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(
-            f"TENSORBOARD.PREDICTIONS_PATH {path} cannot be read ({error}): give an .npz that a "
-            "test wrote (TEST.SAVE_RESULTS_PATH)"
-        ) from error
-
-
 def run_with_board(
     config: CfgNode,
     *,
@@ -180,7 +165,7 @@ def run_with_board(
     )
     if distributed.is_main():
         if saved is not None:
-            test_board.draw(read_saved(saved))
+            test_board.draw(load_predictions(saved))
         if board.ENABLE and board.MODEL_VIS.ENABLE:
             build_network_pictures(config)
     return found

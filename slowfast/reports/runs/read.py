@@ -9,7 +9,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from slowfast.engine.predictions import Predictions, load_predictions
+from slowfast.engine.predictions import (
+    ForeignArraysError,
+    Predictions,
+    PredictionsError,
+    load_predictions,
+)
 from slowfast.engine.run import CONFIG_FILE
 from slowfast.reports.runs.facts import ExportedFile, Runs, Training
 from slowfast.reports.runs.gather import STEPS, Gathering
@@ -156,13 +161,12 @@ def _predictions(path: Path, runs: Runs) -> Predictions | None:
     for file in sorted(path.glob("*.npz")):
         try:
             predictions = load_predictions(file)
-        except KeyError:
-            continue  # another program's arrays
-        except Exception as error:  # of many kinds: the archive's, and those of its arrays
-            runs.notes.append(f"{file}: {error}")
+        except ForeignArraysError:
             continue
-        if predictions.scores:
-            found.append(predictions)
+        except PredictionsError as error:
+            runs.notes.append(str(error))
+            continue
+        found.append(predictions)
     return max(found, key=lambda p: p.num_views, default=None)
 
 
