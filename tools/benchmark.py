@@ -20,13 +20,12 @@ from pathlib import Path
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.threads import limit_spinning
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("--model_path", default="", help="checkpoint or exported file (default: random weights)")
     what = found.add_mutually_exclusive_group()
@@ -56,7 +55,6 @@ def parser() -> argparse.ArgumentParser:
     add("--backends", default="", help="of loading: a,b (default: all installed)")
     add("--output", type=Path, metavar="JSON", help="write the figures there, and beside it tables "
         "(.md) and a picture (.png) of ways of running")  # fmt: skip
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
 

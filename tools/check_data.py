@@ -9,7 +9,6 @@ video twice or in two splits. Writes bad_videos.txt (for DATA.BAD_VIDEOS_FILE), 
 classes.png to --output_dir. Exit status 0: nothing found, 1: problems.
 """
 
-import argparse
 from pathlib import Path
 
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
@@ -17,12 +16,11 @@ from slowfast.datasets.check.problems import KINDS
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.parallel import default_workers
+from slowfast.utils.parser import tool_parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     add = parser.add_argument
     splits = ("train", "val", "test")
     add("--splits", nargs="+", choices=splits, help="(default: those the config uses)")
@@ -31,7 +29,6 @@ def main(argv: list[str] | None = None) -> None:
     add("--allow", nargs="+", default=[], choices=KINDS, help="kinds that do not count as problems")
     add("--workers", type=int, default=default_workers(), help="processes (default: %(default)s)")
     add("--output_dir", type=Path, default=Path("runs/check_data"), help="(default: %(default)s)")
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(parser)
     args = parse_args(argv, parser)
     setup_logging()

@@ -17,16 +17,14 @@ from pathlib import Path
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import UserError, one_line_errors
 from slowfast.utils.files import write_text
+from slowfast.utils.parser import tool_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     from slowfast.checkpoint.layouts import LAYOUTS
 
     names = "\n".join(f"  {name:13} {layout.title}" for name, layout in LAYOUTS.items())
-    parser = argparse.ArgumentParser(
-        description=f"{__doc__}\nlayouts:\n{names}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(f"{__doc__}\nlayouts:\n{names}")
     parser.add_argument("--input", type=Path, required=True, help="file to convert")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
     parser.add_argument("--from", dest="source", default="auto", choices=["auto", *LAYOUTS])
@@ -35,7 +33,6 @@ def build_parser() -> argparse.ArgumentParser:
                         help="tensors that may be left out, * is anything; repeatable")  # fmt: skip
     parser.add_argument("--report", type=Path, metavar="JSON", help="write the account there")
     parser.add_argument("--force", action="store_true", help="overwrite the output")
-    parser.add_argument("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(parser)
     return parser
 

@@ -17,13 +17,12 @@ from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.config.cli import KeyOption
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.threads import limit_spinning
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("--input_video", default="", metavar="FILE", help="video to look at")
     add("--camera", default="", metavar="NUMBER", help="camera to look through, 0 is the first")
@@ -45,7 +44,6 @@ def parser() -> argparse.ArgumentParser:
     add("--headless", action="store_true", help="no window, for machines without a screen")
     add("--show", action="store_true", help="a window also for a file")
     add("--seconds", type=float, default=0.0, metavar="S", help="stop after that much video")
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
 

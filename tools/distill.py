@@ -18,15 +18,14 @@ from functools import partial
 from slowfast.config import KeyOption, add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.threads import limit_spinning
 
 CACHED = {"DISTILLATION.CACHE_TEACHER": True, "DATA.FIXED_VIEWS": True}
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add, key = found.add_argument, partial(found.add_argument, action=KeyOption)
     add("--student_cfg", nargs="+", default=[], metavar="YAML", help="the same as --cfg")
     key("--student_model", key="TRAIN.CHECKPOINT_FILE_PATH",
@@ -40,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
     key("--cache_teacher", nargs=0, pairs=lambda _: CACHED,
         help="ask the teachers once; every epoch shows the same views")  # fmt: skip
     add("--runtime", default="eager", help="what times a clip: eager, onnxruntime or openvino")
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
 

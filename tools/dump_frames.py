@@ -9,18 +9,16 @@ val.txt} and touches nothing else; an interrupted run goes on where it was. Exit
 videos were dropped; each is named.
 """
 
-import argparse
 from pathlib import Path
 
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.parallel import default_workers
+from slowfast.utils.parser import tool_parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     add, shown = parser.add_argument, "(default: %(default)s)"
     add("--videos_dir", type=Path, required=True, help="where the paths of the lists start")
     add("--annotation", type=Path, nargs="+", required=True, help="lists, one line per video")
@@ -30,7 +28,6 @@ def main(argv: list[str] | None = None) -> None:
     )
     add("--quality", type=int, default=90, help=f"of the JPEGs, 1 to 100 {shown}")
     add("--workers", type=int, default=default_workers(), help=f"processes {shown}")
-    add("--traceback", action="store_true", help="show errors in full")
     args = parser.parse_args(argv)
     setup_logging()
     with one_line_errors(traceback=args.traceback):

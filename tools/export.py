@@ -18,13 +18,12 @@ from pathlib import Path
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.threads import limit_spinning
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("--model_path", type=Path, help="checkpoint, pruned or not; without --cfg its own config")
     add("--format", nargs="+", default=["onnx"], help="one or several of the formats above")
@@ -40,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
     add("--dense", action="store_true", help="of a stream: no layer pauses between its frames")
     add("--batch", type=int, default=0, help="fixed number of clips (default: any)")
     add("--tolerance", type=float, default=1e-3, help="of outputs, relative to the largest")
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
 

@@ -13,18 +13,16 @@ TRAIN.DATASET features trains on. An interrupted run goes on where it was. Exit 
 could not be read; each is named.
 """
 
-import argparse
 from pathlib import Path
 
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     add = parser.add_argument
     add("--model_path", type=Path, required=True, help="checkpoint with the weights")
     source = parser.add_mutually_exclusive_group(required=True)
@@ -33,7 +31,6 @@ def main(argv: list[str] | None = None) -> None:
     add("--output_dir", type=Path, required=True, help="gets the .npy files")
     add("--output", default="features", help="features or logits (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace features that are there")
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(parser)
     args = parse_args(argv, parser)
     setup_logging()

@@ -13,20 +13,18 @@ import sys
 from pathlib import Path
 
 from slowfast.utils.errors import one_line_errors
+from slowfast.utils.parser import tool_parser
 
 NO_GPU = 3
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: a smoke test of the code")
     add("--cfg", nargs="+", default=[], metavar="YAML", help="networks (default: X3D-S, SlowFast)")
     add("--budget_s", type=float, default=480.0, help="no check begins later (default: 8 minutes)")
     add("--output", type=Path, metavar="JSON", help="also write it there")
-    add("--traceback", action="store_true", help="show errors in full")
     return found
 
 

@@ -9,25 +9,22 @@ r"""Make a working directory with train.py, eval.py and export.py from a model t
 what to do there.
 """
 
-import argparse
 from pathlib import Path
 
 from slowfast.learners.templates.template import instantiate
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     add = parser.add_argument
     add("template", type=Path, help="template.yaml, or its folder")
     add("output", type=Path, help="the working directory, made when missing")
     add("--download", action="store_true", help="also get files from the network")
     add("--force", action="store_true", help="replace files that are there")
     add("-v", "--verbose", action="store_true", help="name every file")
-    add("--traceback", action="store_true", help="show errors in full")
     args = parser.parse_args(argv)
     setup_logging()
     with one_line_errors(traceback=args.traceback):

@@ -6,25 +6,22 @@ r"""Write the list of colour statistics that CrossNorm (AUG.CROSSNORM_PROB) draw
 One line per training clip: mean and standard deviation of each channel, RGB, 0 to 255.
 """
 
-import argparse
 from pathlib import Path
 
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import UserError, one_line_errors
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.parallel import default_workers
+from slowfast.utils.parser import tool_parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     add = parser.add_argument
     add("--output", type=Path, help="(default: mean_std_list.txt in DATA.PATH_TO_DATA_DIR)")
     add("--force", action="store_true", help="replace a list that is there")
     add("--max_clips", type=int, default=20000, help="evenly chosen (default: %(default)s)")
     add("--workers", type=int, default=default_workers(), help="processes (default: %(default)s)")
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(parser)
     args = parse_args(argv, parser)
     setup_logging()

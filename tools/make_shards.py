@@ -15,19 +15,17 @@ them; index.json says where each lies. An interrupted run goes on with the next 
     python tools/make_shards.py --verify /data/kinetics_shards/train
 """
 
-import argparse
 from pathlib import Path
 
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.parallel import default_workers
+from slowfast.utils.parser import tool_parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     add, shown = parser.add_argument, "(default: %(default)s)"
     add("--output_dir", type=Path, default=Path("runs/shards"), help=f"new folder {shown}")
     splits = ("train", "val", "test")
@@ -40,7 +38,6 @@ def main(argv: list[str] | None = None) -> None:
     add("--workers", type=int, default=default_workers(), help=f"that re-encode {shown}")
     add("--index_only", type=Path, metavar="FOLDER", help="write the index of its tar files")
     add("--verify", metavar="FOLDER", help="compare shards, also behind a URL, with their index")
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(parser)
     args = parse_args(argv, parser)
     setup_logging()

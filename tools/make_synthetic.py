@@ -19,13 +19,12 @@ import time
 
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.progress import open_progress
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     add = parser.add_argument
     add("--output_dir", required=True, help="made when missing")
     add("--num_clips", type=int, default=3000, help="in all splits together (%(default)s)")
@@ -47,7 +46,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--actions", nargs="+", metavar="NAME", help="only these, e.g. push_left_red_bar (all 61)")
     add("--workers", type=int, default=2, help="processes (%(default)s)")
     add("--overwrite", action="store_true", help="replace a dataset made with other options")
-    add("--traceback", action="store_true", help="show errors in full")
     return parser.parse_args(argv)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from slowfast.config import parse_args as parse_with_overrides
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.stages import run_stages
 
 TOOLS = Path(__file__).resolve().parent
@@ -26,9 +27,7 @@ SYNTHETIC_CONFIG = TOOLS.parent / "configs/Pipeline/SYNTHETIC.yaml"
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("--config", type=Path, default=SYNTHETIC_CONFIG, help="YAML (default: %(default)s)")
     add("--data_dir", type=Path, help="your dataset; without it a synthetic one is written, "
@@ -38,7 +37,6 @@ def parser() -> argparse.ArgumentParser:
     add("--stages", nargs="+", metavar="STAGE", help="only these of the stages above")
     add("--force", action="store_true", help="run stages again though nothing changed")
     add("--dry_run", action="store_true", help="only show the commands that would run")
-    add("--traceback", action="store_true", help="show errors in full")
     return found
 
 

@@ -12,18 +12,16 @@ import argparse
 from pathlib import Path
 
 from slowfast.utils.errors import one_line_errors
+from slowfast.utils.parser import tool_parser
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("runs", nargs="+", metavar="RUN", help="folder, or NAME=FOLDER")
     add("--output", type=Path, default=Path("figures"), help="folder (default: %(default)s)")
     add("--format", nargs="+", default=["png", "svg"], choices=("png", "svg", "pdf"),
         help="(default: png svg)")  # fmt: skip
-    add("--traceback", action="store_true", help="show errors in full")
     return found
 
 

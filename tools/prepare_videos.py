@@ -10,18 +10,16 @@ the layout of the input, with its lists. An interrupted run goes on where it was
 a video was dropped or an image could not be read; each is named.
 """
 
-import argparse
 from pathlib import Path
 
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.parallel import default_workers
+from slowfast.utils.parser import tool_parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     add, shown = parser.add_argument, "(default: %(default)s)"
     add("--data_dir", type=Path, required=True, help="DATA.PATH_TO_DATA_DIR of the dataset")
     add("--output_dir", type=Path, required=True, help="new folder")
@@ -32,7 +30,6 @@ def main(argv: list[str] | None = None) -> None:
     add("--preset", default="fast", help=f"effort of x264 {shown}")
     add("--workers", type=int, default=default_workers(), help=f"processes {shown}")
     add("--sample", type=int, default=20, help=f"videos to measure the gain on {shown}")
-    add("--traceback", action="store_true", help="show errors in full")
     args = parser.parse_args(argv)
     setup_logging()
     with one_line_errors(traceback=args.traceback):

@@ -24,6 +24,7 @@ from slowfast.config import (
 )
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.threads import limit_spinning
 
 KEYS = {
@@ -45,9 +46,7 @@ def goal(name: str, value: str) -> dict[str, str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = partial(found.add_argument, action=KeyOption)
     goals = found.add_mutually_exclusive_group()
     for option, key in GOALS.items():
@@ -64,7 +63,6 @@ def parser() -> argparse.ArgumentParser:
     add("--finetune_epochs", type=int, help="epochs of training after", pairs=lambda epochs: {
         "PRUNING.PRUNING_MAX_EPOCH": epochs, "PRUNING.FINE_TUNING_AFTER_PRUNING": epochs > 0,
     })  # fmt: skip
-    found.add_argument("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
 

@@ -16,6 +16,7 @@ from functools import partial
 from slowfast.config import KeyOption, add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.threads import limit_spinning
 
 KEYS = {
@@ -25,9 +26,7 @@ KEYS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = partial(found.add_argument, action=KeyOption)
     for option, key in KEYS.items():
         add(f"--{option}", key=f"QUANTIZATION.{key}")
@@ -35,7 +34,6 @@ def parser() -> argparse.ArgumentParser:
         pairs=lambda epochs: {
             "QUANTIZATION.QAT_EPOCHS": epochs, "QUANTIZATION.QAT": epochs > 0,
         })  # fmt: skip
-    found.add_argument("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
 

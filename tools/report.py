@@ -13,19 +13,17 @@ from pathlib import Path
 
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("runs", nargs="+", metavar="RUN", help="folder, or NAME=FOLDER")
     add("--output", type=Path, default=Path("report.html"), help="(default: %(default)s)")
     add("--title", default="", help="of the page")
     add("--teacher", default="", metavar="NAME", help="network to compare with")
     add("--compressed", default="", metavar="NAME", help="network that the page is about")
-    add("--traceback", action="store_true", help="show errors in full")
     return found
 
 

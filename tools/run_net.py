@@ -10,21 +10,18 @@ r"""Train a model and test it, as a config says.
 A test also takes exported models: .onnx, OpenVINO's .xml and .pt2 (tools/export.py).
 """
 
-import argparse
 from functools import partial
 from pathlib import Path
 
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.threads import limit_spinning
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--eval", action="store_true", help="test only, do not train")
-    parser.add_argument("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(parser)
     args = parse_args(argv, parser)
     with one_line_errors(traceback=args.traceback):

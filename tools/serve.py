@@ -15,13 +15,12 @@ from pathlib import Path
 from slowfast.config import KeyOption, add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.threads import limit_spinning
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("--model_path", type=Path, required=True, help="checkpoint, .onnx, .xml, .pt2, or a stream")
     add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
@@ -40,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
     add("--token", default="", help="that clients must know")
     add("--allow_host", nargs="+", default=[], metavar="NAME",
         help="names that the server has besides, e.g. that of its proxy")  # fmt: skip
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
 

@@ -14,12 +14,11 @@ from pathlib import Path
 
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.jobs import submit
+from slowfast.utils.parser import tool_parser
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("--cluster", default="slurm", choices=("slurm", "local"), help="local: on this machine")
     add("--folder", type=Path, default=Path("runs/jobs"), help="of logs (default: %(default)s)")
@@ -32,7 +31,6 @@ def parser() -> argparse.ArgumentParser:
     add("--signal_delay_s", type=int, default=300, help="asked to save so long before it ends")
     add("--partition", help="of SLURM")
     add("--wait", action="store_true", help="wait for the end; exit status 1 if the job failed")
-    add("--traceback", action="store_true", help="show errors in full")
     add("command", nargs=argparse.REMAINDER, metavar="TOOL ...", help="a script and its arguments")
     return found
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from slowfast.config import add_cfg_arguments, load_cfg_from_args, parse_args
 from slowfast.utils.errors import one_line_errors
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.parser import tool_parser
 from slowfast.utils.threads import limit_spinning
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = tool_parser(__doc__)
     add = found.add_argument
     add("--model_path", type=Path, help="checkpoint (default: what run_net.py --eval would test)")
     add("--input_video", default="", metavar="FILE", help="instead of the test split")
@@ -37,7 +36,6 @@ def parser() -> argparse.ArgumentParser:
     add("--colormap", default="viridis", help="matplotlib's name (default: %(default)s)")
     add("--output_dir", type=Path, default=Path("gradcam"), help="(default: %(default)s)")
     add("--tensorboard", action="store_true", help="write TensorBoard files there too")
-    add("--traceback", action="store_true", help="show errors in full")
     add_cfg_arguments(found)
     return found
 
