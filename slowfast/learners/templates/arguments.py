@@ -6,13 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from slowfast.utils.parser import tool_parser
+
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """A parser with what every command takes."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--traceback", action="store_true", help="show errors in full")
+    parser = tool_parser(description)
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE",
         help="further config keys, last; python -m slowfast.config explains them",
