@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from slowfast.compression.pruning.build import (
 from slowfast.compression.pruning.channels import Pruner, PruningError
 from slowfast.compression.pruning.steps import SPARSE, Steps
 from slowfast.compression.report import Latency, Row, accuracy, agreement, cost_row
+from slowfast.compression.trainings import begin_training, build_facts, end_trainings
 from slowfast.engine.build import build_placement, place
 from slowfast.engine.predictions import Predictions
 from slowfast.engine.run import build_training
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from yacs.config import CfgNode
 
 PRUNED, FINETUNED, REPORT, WIDTHS = "pruned.pyth", "finetuned.pyth", "prune.json", "widths.json"
-STAMP = "interrupted.txt"
-"""In the folder of a training: there until the whole pruning is done."""
 
 
 def run(
@@ -101,8 +99,7 @@ def run(
         "seconds": time.perf_counter() - began,
     }
     write_text(out / REPORT, json.dumps(report, indent=1) + "\n")
-    for stamp in out.glob(f"*/{STAMP}"):
-        stamp.unlink()  # done: another pruning trains anew
+    end_trainings(out)
     return report
 
 
@@ -169,27 +166,6 @@ def train_apart(config: CfgNode, *, sparse: bool = False) -> Path:
     path = last_checkpoint(folder, config.TASK)
     assert path is not None, folder
     return path
-
-
-def begin_training(folder: Path, facts: str) -> None:
-    """Clear ``folder`` of checkpoints, unless an interrupted training that was the same left them.
-
-    Args:
-        folder: of the training.
-        facts: everything that it depends on.
-    """
-    stamp = folder / STAMP
-    if stamp.is_file() and stamp.read_text("utf-8") == facts:
-        return
-    for old in (folder / "checkpoints").glob("*.pyth"):
-        old.unlink()  # its best could pass for this one's
-    write_text(stamp, facts)
-
-
-def build_facts(cfg: CfgNode) -> str:
-    """Config and first weights of a training within a pruning, as one number."""
-    start = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH).read_bytes()
-    return hashlib.sha256(cfg.dump().encode() + start).hexdigest()
 
 
 def train_stage(config: CfgNode, sparse: bool) -> None:

@@ -78,8 +78,8 @@ def build_original(cfg: CfgNode, placement: Placement) -> ClipModel:
 def build_qat_config(cfg: CfgNode, *, epochs: int, start: Path, output_dir: Path) -> CfgNode:
     """The config of the training, from the weights in ``start``.
 
-    Batch norms stay as they are: in the file they are part of the weights. Never resumed: what an
-    earlier run left in the folder may be of another network.
+    Batch norms stay as they are: in the file they are part of the weights. To be resumed, unless
+    ``TRAIN.AUTO_RESUME`` is off: what is left of an earlier run must be of the same network.
     """
     config = cfg.clone()
     config.defrost()
@@ -87,7 +87,7 @@ def build_qat_config(cfg: CfgNode, *, epochs: int, start: Path, output_dir: Path
     solver.MAX_EPOCH = epochs
     solver.BASE_LR *= cfg.QUANTIZATION.LR_FACTOR
     solver.WARMUP_EPOCHS = 0.0
-    config.TRAIN.ENABLE, config.TRAIN.AUTO_RESUME = True, False
+    config.TRAIN.ENABLE = True
     config.TRAIN.CHECKPOINT_FILE_PATH = str(start)
     config.TRAIN.CHECKPOINT_TYPE, config.TRAIN.CHECKPOINT_INFLATE = "pytorch", False
     config.TRAIN.CHECKPOINT_MIN_LOADED = 1.0

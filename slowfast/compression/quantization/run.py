@@ -19,6 +19,7 @@ from slowfast.compression.quantization.errors import QuantizationError
 from slowfast.compression.quantization.steps import BF16, Evaluate, Files, Quantization
 from slowfast.compression.quantization.training import build_trained_file
 from slowfast.compression.report import cost_row
+from slowfast.compression.trainings import end_trainings
 from slowfast.engine.build import Evaluation, build_evaluation
 from slowfast.engine.predictions import Predictions
 from slowfast.models.base import ClipModel
@@ -78,6 +79,7 @@ def run(config: CfgNode, files: Files) -> dict[str, Any]:
         "seconds": time.perf_counter() - began,
     }
     write_text(job.out / REPORT, json.dumps(report, indent=1) + "\n")
+    end_trainings(job.out)
     return report
 
 

@@ -13,6 +13,7 @@ from slowfast.compression.quantization.build import (
     build_teaching,
 )
 from slowfast.compression.quantization.fake_quant import FakeQuantization, Range, Site
+from slowfast.compression.trainings import begin_training, build_facts
 from slowfast.engine.objective import Objective
 from slowfast.engine.run import build_training
 from slowfast.engine.weights import load_model
@@ -41,8 +42,7 @@ def build_trained_file(
     start = folder / "start.pyth"
     write_checkpoint(start, epoch=0, model=model, optimizer=None, cfg_yaml=yaml)
     stage = build_qat_config(cfg, epochs=build_qat_epochs(cfg), start=start, output_dir=folder)
-    for old in (folder / "checkpoints").glob("*.pyth"):
-        old.unlink()  # of an earlier run: its best could pass for this one's
+    begin_training(folder, build_facts(stage, sites, ranges))
     plan = plan_launch(cfg.NUM_GPUS, device=cfg.DEVICE, cpu_processes=cfg.CPU_PROCESSES)
     launch(train_with_rounding, (stage, dict(sites), dict(ranges)), plan)
     found = best_path(folder, cfg.TASK)

@@ -10,6 +10,8 @@ import torch
 from slowfast.compression.quantization.errors import QuantizationError
 from slowfast.compression.quantization.run import run
 from slowfast.config import load_cfg
+from slowfast.engine.hook import Hook
+from slowfast.engine.run import build_training
 from slowfast.engine.weights import load_model
 from slowfast.reports.stats import read_stats
 
@@ -96,6 +98,35 @@ def test_training_with_rounding(config, weights, tmp_path):
     moved = {name for name, value in after[0].state_dict().items() if not value.equal(names[name])}
     assert "features.0.weight" in moved
     assert not any("running" in name for name in moved)
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_with_rounding_goes_on(config, weights, tmp_path, monkeypatch):
+    need("onnxruntime", "openvino")
+    words = ["--backend", "openvino", "--qat_epochs", "2", "TRAIN.CHECKPOINT_PERIOD", "1"]
+    whole = quantize(config, weights, tmp_path / "whole", *words)
+    started = []
+
+    class Stop(Hook):
+        def before_epoch(self, trainer):
+            started.append(trainer.epoch)
+            if started == [0, 1]:
+                raise KeyboardInterrupt
+
+    def build_stopped(cfg, **options):
+        return build_training(cfg, hooks=[Stop()], **options)
+
+    monkeypatch.setattr("slowfast.compression.quantization.training.build_training", build_stopped)
+    parts = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        quantize(config, weights, parts, *words)
+    assert not (parts / "quantize.json").exists()
+    report = quantize(config, weights, parts, *words)
+    assert started == [0, 1, 1]
+    first, second = (load_model(r["files"]["checkpoint"])[0].state_dict() for r in (whole, report))
+    assert all(value.equal(second[name]) for name, value in first.items())
+    quantize(config, weights, parts, *words)  # a finished one trains anew
+    assert started == [0, 1, 1, 0, 1]
 
 
 @pytest.mark.slow
