@@ -6,8 +6,9 @@
 Every line is one run of tools/benchmark.py, in which PySlowFast's way and ours take turns; goes on
 where it stopped. Networks of the real sizes have random weights, with settled batch norms: there
 is nothing to agree about, only times. Whether a lower precision keeps the answers is measured on
-the networks that scripts/compression_evidence.py trained (--trained, its --output_dir). Writes
-deployment.json and deployment.md.
+the networks that scripts/compression_evidence.py trained (--trained, its --output_dir), and on
+an LSTM where there is one: a training of configs/Synthetic/RESNET18_LSTM_EPIC.yaml in its folder
+lstm, on a dataset in data_epic. Writes deployment.json and deployment.md.
 
 --int8 also makes and times int8 files (minutes more). --quick shrinks everything to see that it
 runs; the numbers then mean nothing.
@@ -35,7 +36,11 @@ NETWORKS = {
     "slowfast": ("Kinetics/SLOWFAST_8x8_R50", 9, ["DATA.TEST_CROP_SIZE", 224]),
     "resnet_lstm": ("EPIC-KITCHENS/RESNET50_LSTM_16", 9, ["MODEL.PRETRAINED", ""]),
 }
-TRAINED = {"x3d": "Synthetic/X3D_T", "slowfast": "Synthetic/SLOWFAST_T"}
+TRAINED = {  # folder of the network -> its config, folder of its data
+    "x3d": ("Synthetic/X3D_T", "data"),
+    "slowfast": ("Synthetic/SLOWFAST_T", "data"),
+    "lstm": ("Synthetic/RESNET18_LSTM_EPIC", "data_epic"),
+}
 OURS = "eager", "onnxruntime", "openvino"
 VIDEOS = 24  # that the streams of a trained network are compared on
 SPINNING = ("env", "GOMP_SPINCOUNT=300000")
@@ -85,6 +90,8 @@ CLAIMS = [
     Claim("ResNet50+LSTM, int8", "resnet_lstm", "int8", least=10),
     Claim("trained X3D, bf16: agreement (%)", "agree_x3d", "openvino bf16", "agreement", 99),
     Claim("trained SlowFast, bf16: agreement (%)", "agree_slowfast", "openvino bf16", "agreement",
+          99),
+    Claim("trained ResNet+LSTM, bf16: agreement (%)", "agree_lstm", "openvino bf16", "agreement",
           99),
     Claim("trained X3D, int8: agreement (%)", "agree_x3d", "int8", "agreement", 99),
     Claim("trained SlowFast, int8: agreement (%)", "agree_slowfast", "int8", "agreement", 99),
@@ -171,8 +178,8 @@ class Evidence:
 
     def agreement(self, trained: Path) -> None:
         """Of trained networks, on their test split, and on a video of it."""
-        data = ["DATA.PATH_TO_DATA_DIR", trained / "data"]
-        for network, config in TRAINED.items():
+        for network, (config, place) in TRAINED.items():
+            data = ["DATA.PATH_TO_DATA_DIR", trained / place]
             checkpoint = trained / network / "checkpoints" / "best.pyth"
             if not checkpoint.is_file():
                 continue
