@@ -9,8 +9,10 @@ from slowfast.reports.page import clips as page_clips
 from slowfast.reports.page.clips import build_frames, choose_videos
 from slowfast.reports.page.contents import UnknownNetworkError, page_of
 from slowfast.reports.page.html import html_page
+from slowfast.reports.page.numbers import summary
 from slowfast.reports.page.svg import axis, scatter_chart
 from slowfast.reports.page.write import write_page
+from slowfast.reports.runs.facts import TRAINED, Runs, Speed, Variant
 from slowfast.reports.runs.read import read_runs
 from tests.reports.run_folders import predictions, write_log, write_set
 from tests.small import write_config, write_folders
@@ -53,6 +55,20 @@ def test_the_sentence_has_the_numbers_that_matter(page):
         "takes 1 ms in OpenVINO instead of 10 ms: **10.0 times as fast**."
     )
     assert [tile.value for tile in page.tiles.tiles][:2] == ["79.0 %", "1 ms"]
+
+
+def test_the_sentence_tells_runtimes_apart(tmp_path):
+    """The same runtime first; what exporting adds to that is said, too."""
+    teacher = Variant("t", TRAINED, tmp_path, accuracy=80.0,
+                      speeds=[Speed("PyTorch", 9.0), Speed("OpenVINO", 3.0)])  # fmt: skip
+    student = Variant("s", TRAINED, tmp_path, accuracy=79.0, parent=teacher,
+                      speeds=[Speed("PyTorch", 7.0), Speed("OpenVINO", 0.75)])  # fmt: skip
+    assert summary(Runs([teacher, student]), teacher, student).endswith(
+        "One clip takes 0.75 ms in OpenVINO instead of 3 ms: **4.0 times as fast**. As it was "
+        "trained, in PyTorch, the teacher takes 9 ms: 12.0 times as long."
+    )
+    del student.speeds[1]
+    assert summary(Runs([teacher, student]), teacher, student).endswith("**1.3 times as fast**.")
 
 
 def test_html_is_whole_and_needs_nothing_else(page):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from slowfast.reports.page.blocks import Grid, Missing, Tile, Tiles
-from slowfast.reports.runs.facts import METRICS, Runs, Speed, Variant
+from slowfast.reports.runs.facts import METRICS, PLAIN, Runs, Speed, Variant
 from slowfast.reports.table import Cell, Table, format_cell
 
 
@@ -164,6 +164,12 @@ def summary(runs: Runs, teacher: Variant | None, compressed: Variant | None) -> 
     pair = comparable(teacher, compressed)
     if pair is not None:
         sentence += " " + _speed_sentence(*pair)
+        trained = teacher.speed_as_trained
+        if trained is not None and PLAIN not in pair[0].runtime:
+            sentence += (
+                f" As it was trained, in {trained.runtime}, the teacher takes "
+                f"{trained.p50_ms:.3g} ms: {trained.p50_ms / pair[1].p50_ms:.1f} times as long."
+            )
     return sentence
 
 

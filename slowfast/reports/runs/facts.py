@@ -15,6 +15,10 @@ METRICS = {"top1_acc": "top-1", "map": "mAP", "r2": "r2"}
 POINTS = 2.0  # a compressed network this close to its teacher, in percent points, is as good
 
 
+PLAIN = "PyTorch"
+"""The runtime a network is trained in."""
+
+
 @dataclass(frozen=True)
 class Speed:
     """Latency of one clip in one runtime.
@@ -99,6 +103,12 @@ class Variant:
     def speed_in(self, runtime: str) -> Speed | None:
         """The latency in ``runtime``."""
         return next((speed for speed in self.speeds if speed.runtime == runtime), None)
+
+    @property
+    def speed_as_trained(self) -> Speed | None:
+        """The lowest median where nothing was exported or compiled."""
+        plain = [speed for speed in self.speeds if speed.runtime.startswith(PLAIN)]
+        return min(plain, key=lambda speed: speed.p50_ms, default=None)
 
     @property
     def ancestors(self) -> Iterator[Variant]:

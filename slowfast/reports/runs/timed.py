@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from slowfast.deploy.export.info import checksums
-from slowfast.reports.runs.facts import Runs, Speed, Variant
+from slowfast.reports.runs.facts import PLAIN, Runs, Speed, Variant
 
 CLOSE = 1e-4  # relative difference of the costs of one network, counted by two tools
 NAMES = {
-    "eager": "PyTorch",
+    "eager": PLAIN,
     "compile": "torch.compile",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
