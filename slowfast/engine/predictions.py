@@ -213,10 +213,10 @@ def load_predictions(path: Path | str) -> Predictions:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except Exception as error:  # of many kinds: the archive's, and those of the arrays' headers
-        raise PredictionsError(f"{path} cannot be read ({error!s:.300}): {_WANTED}") from error
+        raise PredictionsError(f"{path}: cannot be read ({error!s:.300}): {_WANTED}") from error
     tasks = [key.removeprefix("scores_") for key in arrays if key.startswith("scores_")]
     if not tasks or not {"names", "num_views"} <= arrays.keys():
-        raise ForeignArraysError(f"{path} holds no predictions: {_WANTED}")
+        raise ForeignArraysError(f"{path}: holds no predictions: {_WANTED}")
 
     def of(prefix: str) -> dict[str, Any]:
         return {task: arrays[prefix + task] for task in tasks if prefix + task in arrays}
@@ -230,7 +230,7 @@ def load_predictions(path: Path | str) -> Predictions:
             class_names={task: names.tolist() for task, names in of("classes_").items()},
         )
     except (TypeError, ValueError) as error:
-        raise ForeignArraysError(f"{path} holds other arrays ({error}): {_WANTED}") from error
+        raise ForeignArraysError(f"{path}: holds other arrays ({error}): {_WANTED}") from error
 
 
 def metric_mode(name: str) -> str:

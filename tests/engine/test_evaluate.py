@@ -263,14 +263,14 @@ def test_damaged_and_foreign_files_are_named(predictions, tmp_path):
     middle = len(whole) // 3
     for damaged in (b"", whole[:100], whole[:middle] + b"damage" + whole[middle + 6 :]):
         npz.write_bytes(damaged)
-        with pytest.raises(PredictionsError, match=r"preds\.npz cannot be read .*give an \.npz"):
+        with pytest.raises(PredictionsError, match=r"preds\.npz: cannot be read .*give an \.npz"):
             load_predictions(npz)
-    with pytest.raises(PredictionsError, match=r"none\.npz cannot be read"):
+    with pytest.raises(PredictionsError, match=r"none\.npz: cannot be read"):
         load_predictions(tmp_path / "none.npz")
     for arrays in ({"a": np.zeros(2)}, {"scores_action": np.zeros((1, 2)), "names": np.array("a"),
                                         "num_views": np.zeros(3)}):  # fmt: skip
         np.savez(npz, **arrays)
-        with pytest.raises(ForeignArraysError, match=r"preds\.npz holds"):
+        with pytest.raises(ForeignArraysError, match=r"preds\.npz: holds"):
             load_predictions(npz)
 
 

@@ -308,7 +308,7 @@ def test_names_of_a_file_come_first(config, tmp_path):
 def test_saved_predictions_of_another_kind(config, tmp_path):
     (tmp_path / "preds.pkl").write_bytes(b"no such file")
     words = ["TENSORBOARD.PREDICTIONS_PATH", str(tmp_path / "preds.pkl"), "TRAIN.ENABLE", "False"]
-    with pytest.raises(PredictionsError, match=r"preds\.pkl cannot be read .*give an \.npz"):
+    with pytest.raises(PredictionsError, match=r"preds\.pkl: cannot be read .*give an \.npz"):
         run_with_board(load(config, tmp_path, *words, "TEST.ENABLE", "False"))
 
 
