@@ -145,7 +145,8 @@ class ConfigFile(Target):
 
     def is_named(self, text):
         """The file; of keys that contradict one another, these."""
-        return super().is_named(text) or any(f"{node}." in text for node in all_nodes())
+        keys = (*(f"{node}." for node in all_nodes()), "SHARD_ID")  # the rest clash with nothing
+        return super().is_named(text) or any(key in text for key in keys)
 
     def run(self, data):
         self.path.write_bytes(data)
