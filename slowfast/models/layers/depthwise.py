@@ -63,7 +63,7 @@ class _DepthwiseConv3d(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, stride: int, padding: tuple[int, ...]) -> Tensor:
-        return F.conv3d(x, weight, None, (1, stride, stride), padding, groups=len(weight))
+        return convolve(x, weight, stride, padding)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -82,6 +82,18 @@ class _DepthwiseConv3d(torch.autograd.Function):
         return to_x, to_weight, None, None
 
 
+def convolve(x: Tensor, weight: Tensor, stride: int, padding: tuple[int, ...]) -> Tensor:
+    """``(B, C, T, H, W)`` by ``(C, 1, kT, kH, kW)``; ``stride`` is that of space.
+
+    Kernels of one pixel as :mod:`~slowfast.models.layers.pointwise` says why.
+    """
+    if weight.shape[3:] == (1, 1) and stride == 1:
+        seen, padded = x.flatten(3), (padding[0], 0)
+        out = F.conv2d(seen, weight.flatten(3), None, 1, padded, groups=len(weight))
+        return out.view(*out.shape[:3], *x.shape[3:])
+    return F.conv3d(x, weight, None, (1, stride, stride), padding, groups=len(weight))
+
+
 def clip_gradient(
     gradient: Tensor, shape: torch.Size, weight: Tensor, stride: int, padding: tuple[int, ...]
 ) -> Tensor:
@@ -90,7 +102,7 @@ def clip_gradient(
         spread = gradient.new_zeros(shape[0], *shape[2:], shape[1]).permute(0, 4, 1, 2, 3)
         spread[..., ::stride, ::stride] = gradient
         gradient = spread
-    return F.conv3d(gradient, weight.flip(2, 3, 4), None, 1, padding, groups=len(weight))
+    return convolve(gradient, weight.flip(2, 3, 4), 1, padding)
 
 
 def weight_gradient(

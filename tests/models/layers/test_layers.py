@@ -11,6 +11,7 @@ from slowfast.models.layers.depthwise import DepthwiseConv3d
 from slowfast.models.layers.drop_path import DropPath
 from slowfast.models.layers.head import pool
 from slowfast.models.layers.non_local import NonLocal, NonLocalSpec
+from slowfast.models.layers.pointwise import PointwiseConv3d
 from slowfast.models.layers.se import SqueezeExcite
 from slowfast.models.layers.stage import PathwaySpec, StageSpec, res_chain
 from slowfast.models.layers.swish import Swish
@@ -83,6 +84,54 @@ class TestDepthwise:
         program = torch.export.export(model, (clip,))
         targets = {str(n.target) for n in program.graph.nodes if n.op == "call_function"}
         assert targets == {"aten.conv3d.default", "aten.silu.default"}
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class TestPointwise:
+    @pytest.mark.parametrize("kernel", [(1, 1, 1), (3, 1, 1), (5, 1, 1)])
+    @pytest.mark.parametrize("size", [(1, 4, 1), (5, 6, 7), (2, 1, 1)])
+    @pytest.mark.parametrize("frozen", [False, True])
+    def test_equals_the_plain_convolution(self, kernel, size, frozen, one_thread):
+        x = torch.randn(2, 6, *size, dtype=torch.float64).contiguous(memory_format=CHANNELS_LAST)
+        conv = conv3d(6, 8, kernel).double().requires_grad_(not frozen)
+        plain = nn.Conv3d(6, 8, kernel, padding=conv.padding, bias=False).double()
+        plain.load_state_dict(conv.state_dict())
+        assert type(conv) is PointwiseConv3d
+        results = []
+        for module in (plain, conv):
+            clip = x.clone().requires_grad_()
+            out = module(clip)
+            out.square().sum().backward()
+            results.append([out, clip.grad, *([] if frozen else [module.weight.grad])])
+        for theirs, ours in zip(*results, strict=True):
+            torch.testing.assert_close(ours, theirs)
+        assert out.is_contiguous(memory_format=CHANNELS_LAST)
+        assert "View" in out.grad_fn.name() or "Transpose" in out.grad_fn.name()  # the fast path
+
+    @pytest.mark.parametrize("case", ["threads", "contiguous", "large batch", "stride", "groups"])
+    def test_is_left_to_torch_where_that_is_fast(self, case, one_thread, monkeypatch):
+        if case == "threads":
+            torch.set_num_threads(2)
+        options = {"stride": 2} if case == "stride" else {"groups": 2} if case == "groups" else {}
+        conv = PointwiseConv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), **options)
+        x = torch.randn(16 if case == "large batch" else 2, 4, 3, 5, 5)
+        if case != "contiguous":
+            x = x.contiguous(memory_format=CHANNELS_LAST)
+        monkeypatch.setattr(F, "conv2d", None)
+        conv(x)
+
+    def test_exports(self, one_thread):
+        clip = torch.randn(1, 4, 3, 5, 5).contiguous(memory_format=CHANNELS_LAST)
+        program = torch.export.export(conv3d(4, 4, (3, 1, 1)), (clip,))
+        targets = {str(n.target) for n in program.graph.nodes if n.op == "call_function"}
+        assert targets == {"aten.conv3d.default"}
 
 
 class TestSwish:
