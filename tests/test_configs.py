@@ -20,7 +20,7 @@ COUNTS = {
     "Kinetics": 13,
     "MECCANO": 6,
     "Pipeline": 1,
-    "Synthetic": 13,
+    "Synthetic": 14,
 }  # raise with every YAML: a glob that finds too little stays green
 
 

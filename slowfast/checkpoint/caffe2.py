@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slowfast.checkpoint.io import CheckpointError
+from slowfast.checkpoint.io import CheckpointError, MissingCheckpointError
 from slowfast.utils.errors import shortened
 from slowfast.utils.safe_pickle import PlainUnpickler
 
@@ -199,7 +199,7 @@ def read_blobs(path: Path | str) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no caffe2 weights at {path}")
+        raise MissingCheckpointError(f"no caffe2 weights at {path}")
     with path.open("rb") as file:
         try:
             content = ArrayUnpickler(file, str(path), "latin1").load()

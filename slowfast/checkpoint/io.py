@@ -51,6 +51,10 @@ class CheckpointError(UserError, RuntimeError):
     """A checkpoint file that cannot be used; the message names it and says what to do."""
 
 
+class MissingCheckpointError(UserError, FileNotFoundError):
+    """There are no weights where they were looked for."""
+
+
 def checkpoint_path(output_dir: Path | str, epoch: int, task: str = "") -> Path:
     """PySlowFast's name for the state after ``epoch`` (from 0).
 
@@ -161,12 +165,12 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     by mail or from the web must not.
 
     Raises:
-        FileNotFoundError: no such file.
+        MissingCheckpointError: no such file.
         CheckpointError: truncated, damaged, or holding Python objects.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}.{_alternatives(path)}")
+        raise MissingCheckpointError(f"no checkpoint at {path}.{_alternatives(path)}")
     check_integrity(path)
     try:
         check_allocations(path)

@@ -44,6 +44,10 @@ class MissingKeysError(ResultsError):
     exit_status = 2
 
 
+class ResultsExistError(UserError, FileExistsError):
+    """The file to write is there already."""
+
+
 @dataclass(frozen=True, eq=False)
 class Results:
     """Scores of N segments, in the precision of the file.
@@ -150,7 +154,7 @@ def write_results(path: str | Path, results: Results, *, force: bool = False) ->
 def check_free(path: Path, *, force: bool) -> None:
     """Refuses to overwrite ``path`` unless ``force``."""
     if path.exists() and not force:
-        raise FileExistsError(f"{path} already exists; --force overwrites it")
+        raise ResultsExistError(f"{path} already exists; --force overwrites it")
 
 
 def _read_npz(path: Path) -> Any:

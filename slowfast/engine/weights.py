@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slowfast.checkpoint.convert import read_weights, state_of
 from slowfast.checkpoint.io import (
     CheckpointError,
+    MissingCheckpointError,
     best_path,
     last_checkpoint,
     read_checkpoint,
@@ -208,7 +209,7 @@ def build_test_path(cfg: CfgNode, output_dir: Path) -> Path:
     nothing; here that is an error.
 
     Raises:
-        FileNotFoundError: there is none.
+        MissingCheckpointError: there is none.
     """
     if cfg.TEST.CHECKPOINT_FILE_PATH:
         return Path(cfg.TEST.CHECKPOINT_FILE_PATH)
@@ -220,9 +221,10 @@ def build_test_path(cfg: CfgNode, output_dir: Path) -> Path:
         return last
     if cfg.TRAIN.CHECKPOINT_FILE_PATH:
         return Path(cfg.TRAIN.CHECKPOINT_FILE_PATH)
-    raise FileNotFoundError(
-        f"nothing to test: {best.parent} has no checkpoint. "
-        "Set TEST.CHECKPOINT_FILE_PATH, or train first (TRAIN.ENABLE True)"
+    raise MissingCheckpointError(
+        f"nothing to test: {best.parent.absolute()} has no checkpoint. Name one by "
+        "TEST.CHECKPOINT_FILE_PATH (or --checkpoint, where a tool has it), or train first "
+        "(TRAIN.ENABLE True)"
     )
 
 

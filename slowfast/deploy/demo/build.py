@@ -78,11 +78,11 @@ def build_demo(
     """
     if options.top_k < 1 or (options.skip_frames or 0) < 0:
         raise UserError("--top_k is at least 1, --skip_frames at least 0")
+    source = build_source(cfg, options)
     if model_path is None:
         if cfg is None:
             raise UserError("give the model as --checkpoint, or a config as --cfg, or both")
         model_path = build_test_path(cfg, Path(cfg.OUTPUT_DIR))
-    source = build_source(cfg, options)
     screen = None
     if options.show or not (source.num_frames or options.headless):
         screen = Window(source.name)
