@@ -268,6 +268,8 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave; call it last, it sets the random states."""
         self.step, self.metrics = state["step"], dict(state["metrics"])
+        if "taken" not in state:  # written before checkpoints within an epoch said so
+            logger.warning("the checkpoint does not say what its epoch trained: it begins anew")
         self._taken = [tuple(part) for part in state.get("taken", [])]
         self.first_iteration = self._place(self._taken)
         self._guard.skipped = state.get("skipped_losses", 0)
