@@ -101,8 +101,7 @@ class MobileNet3D(ClipModel):
         self.num_features = dim_in
         self.tasks = tuple(num_classes) if isinstance(num_classes, Mapping) else ("action",)
         self.classifier = nn.Sequential(nn.Dropout(dropout), linear(dim_in, num_classes))
-        # Without residual branches there is no other way round a layer that learns badly.
-        init_weights(self, fc_std=fc_std, fan_of_group=True)
+        init_weights(self, fc_std=fc_std)
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> MobileNet3D:
