@@ -81,6 +81,19 @@ def test_ways_of_running_go_to_their_networks(tmp_path):
     assert runs.notes == [f"{tmp_path / 'prune'}: d was timed and is not known"]
 
 
+def test_a_latency_by_turns_counts_more_than_one_on_its_own(tmp_path):
+    write_pruning(tmp_path / "prune")
+    alone = named(read_runs({"set": tmp_path}))["prune"].speed_in("OpenVINO").p50_ms
+    ways = [
+        SMALL | {"name": name, "model": "finetuned.pyth", "form": "clip", "runtime": "openvino",
+                 "precision": "f32", "batch": 1, "p50_ms": p50, "p90_ms": 99.0}
+        for name, p50 in (("first", alone + 1), ("second", alone + 2))
+    ]  # fmt: skip
+    document = {"rows": ways, "reference": "first", "machine": MACHINE}
+    (tmp_path / "prune/ways.json").write_text(json.dumps(document))
+    assert named(read_runs({"set": tmp_path}))["prune"].speed_in("OpenVINO").p50_ms == alone + 1
+
+
 def test_a_student_is_taught_by_the_checkpoint_it_names(tmp_path):
     write_log(tmp_path / "big", test=80.0)
     write_log(tmp_path / "other", test=80.0)

@@ -27,12 +27,14 @@ class Speed:
         runtime: with its precision where that is not float32: ``"openvino int8"``.
         p50_ms, p90_ms: of one clip.
         machine: where it was measured, for people.
+        by_turns: in one run with other networks, so that their ratio holds on a noisy machine.
     """
 
     runtime: str
     p50_ms: float
     p90_ms: float | None = None
     machine: str = ""
+    by_turns: bool = False
 
 
 @dataclass
@@ -91,9 +93,12 @@ class Variant:
                 setattr(self, key, value)
 
     def add_speed(self, speed: Speed) -> None:
-        """Add a latency; of two in one runtime the first stays."""
-        if all(known.runtime != speed.runtime for known in self.speeds):
+        """Add a latency; of two in one runtime that by turns stays, else the first."""
+        known = self.speed_in(speed.runtime)
+        if known is None:
             self.speeds.append(speed)
+        elif speed.by_turns and not known.by_turns:
+            self.speeds[self.speeds.index(known)] = speed
 
     @property
     def fastest(self) -> Speed | None:

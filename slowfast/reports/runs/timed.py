@@ -113,7 +113,8 @@ def _take_clip(variant: Variant, row: Mapping[str, Any], machine: str) -> None:
     if rate is not None and row.get("batch", 1) > 1:
         variant.throughput = max(rate, variant.throughput or 0.0)
     if row.get("batch", 1) == 1 and "p50_ms" in row:
-        variant.add_speed(Speed(runtime_name(row), row["p50_ms"], row.get("p90_ms"), machine))
+        speed = Speed(runtime_name(row), row["p50_ms"], row.get("p90_ms"), machine, by_turns=True)
+        variant.add_speed(speed)
     variant.fill(size_mib=row.get("size_mib"))
     memory = row.get("peak_memory_mib")
     if memory is not None:
