@@ -32,7 +32,7 @@ STUDENT = "X3D_XT"
 METHODS = ("l1_structured", "taylor", "group_norm", "random")
 LOSSES = {"alone": ["--alpha", 1], "kd": ["--loss", "kd"], "dist": ["--loss", "dist=4"]}
 SEEDS = (1, 2, 3)
-FINETUNE, COMPARE = 16, 1  # epochs
+FINETUNE, COMPARE = 10, 1  # epochs
 RUNTIME = "onnxruntime"
 LATENCY_SHARE = 0.6
 QUICK = ["SOLVER.MAX_EPOCH", "1", "CPU_PROCESSES", "1", "BENCHMARK.STEPS", "5"]

@@ -133,6 +133,8 @@ class Distillation(Objective):
             layers = [find_last_map(*pair) for pair in zip(models, seen, strict=True)]
         self._layers = layers[1:]
         projector = make_projector(student, teachers) if "feature" in losses else None
+        # A projector has to take part even then: DDP waits for the gradients of all it holds.
+        self._alone = alpha == 1 and projector is None
         self.trainable = _Student(student, projector, layers[0])
 
     def train(self, mode: bool = True) -> Distillation:
@@ -151,7 +153,7 @@ class Distillation(Objective):
         ours: Outputs = self.trainable(batch.clips)
         label_loss, parts = task_loss(self.criterion, ours.preds, batch.labels)
         parts["loss_label"] = label_loss.detach()
-        if self.alpha == 1 and self.trainable.projector is None:  # nobody hears the teacher
+        if self._alone:  # nobody hears the teacher
             return StepOutput(label_loss, detach(ours.preds), parts)
         with torch.no_grad():
             theirs = [

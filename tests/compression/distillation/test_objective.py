@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from slowfast.compression.distillation.activations import find_last_map
 from slowfast.compression.distillation.losses import LOSSES, dist, kd
@@ -51,6 +52,26 @@ def test_alone_it_is_supervised_training_bit_for_bit():
     train(distillation(second, alpha=1.0, losses={"dist": 1.0, "dkd": 1.0}))
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+@pytest.mark.parametrize("losses", [{"kd": 1.0}, {"feature": 1.0}])
+def test_what_trains_may_be_wrapped(tiny, alpha, losses):
+    """As DDP does, which passes calls on but no attributes."""
+
+    class Wrapper(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, clips):
+            return self.module(clips)
+
+    objective = distillation(tiny, alpha=alpha, losses=losses)
+    (batch,) = random_batches(num_batches=1)
+    expected = objective(batch).loss
+    objective.trainable = Wrapper(objective.trainable)
+    assert torch.equal(objective(batch).loss, expected)
 
 
 @pytest.mark.parametrize("name", LOSSES)
