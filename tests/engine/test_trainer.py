@@ -218,3 +218,14 @@ def test_the_loader_is_told_the_epoch(tiny, batches):
     loader = Loader(batches)
     Trainer(supervised(tiny), sgd(tiny), cosine(0.05, 5), loader).fit(5, 3)
     assert epochs == [3, 4]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_the_epoch_trained_is_missed_in_older_states(tiny, known, caplog):
+    trainer = Trainer(supervised(tiny), sgd(tiny), lambda _: 0.05, random_batches())
+    state = trainer.state_dict()
+    if not known:
+        del state["taken"]
+    trainer.load_state_dict(state)
+    assert ("it begins anew" in caplog.text) is not known
+    assert trainer.first_iteration == 0
