@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.synchronize import Lock
 from typing import Any, TypeVar
 
 import torch
@@ -192,13 +195,15 @@ def launch(function: Callable[..., Any], args: tuple[Any, ...], plan: LaunchPlan
     if launched_by_torchrun():
         with process_group(plan.device):
             return function(*args)
-    world = plan.processes * plan.num_shards
-    if world == 1:
+    if plan.processes * plan.num_shards == 1:
         return function(*args)
     method = plan.init_method or f"tcp://127.0.0.1:{free_port()}"
-    spawn_args = (function, args, plan, method, world)
+    first = get_context("spawn").Lock()
+    spawn_args = (function, args, plan, method, first)
     if plan.processes == 1:
         return _worker(0, *spawn_args)
+    # Whose end made it end the others, it need not say: the cause is told.
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
     workers = spawn(  # type: ignore[no-untyped-call]
         _worker, args=spawn_args, nprocs=plan.processes, join=False
     )
@@ -224,16 +229,18 @@ def _worker(
     args: tuple[Any, ...],
     plan: LaunchPlan,
     init_method: str,
-    world: int,
+    first: Lock,
 ) -> Any:
     os.environ.update(LOCAL_RANK=str(index), LOCAL_WORLD_SIZE=str(plan.processes))
     if plan.threads:
         torch.set_num_threads(plan.threads)
-    place = (plan.shard_id * plan.processes + index, world)
+    place = (plan.shard_id * plan.processes + index, plan.processes * plan.num_shards)
     alone = plan.processes == 1  # in the calling process, which deals with errors itself
     if not alone:
         die_with_parent()
-    with one_line_errors(traceback=alone), process_group(plan.device, init_method, *place):
+    # What is wrong with a file is wrong for each process: the first one says so.
+    errors = one_line_errors(traceback=alone, speak=partial(first.acquire, block=False))
+    with errors, process_group(plan.device, init_method, *place):
         return function(*args)
 
 

@@ -6,7 +6,7 @@ import os
 import reprlib
 import sys
 import traceback as tracebacks
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 DEBUG_VARIABLE = "SLOWFAST_DEBUG"
@@ -26,18 +26,23 @@ BUILTIN_USER_ERRORS = (OSError, ValueError, LookupError, ModuleNotFoundError)
 
 
 @contextmanager
-def one_line_errors(*, traceback: bool = False) -> Iterator[None]:
+def one_line_errors(
+    *, traceback: bool = False, speak: Callable[[], bool] | None = None
+) -> Iterator[None]:
     """Turns an error that a user can mend into one line on stderr and exit status 2.
 
     Args:
         traceback: let it through untouched; so does a non-empty ``SLOWFAST_DEBUG``.
+        speak: asked before the line is written; of several processes that all find the same,
+            one should.
     """
     try:
         yield
     except Exception as error:
         if traceback or os.environ.get(DEBUG_VARIABLE) or not is_user_error(error):
             raise
-        print_error(error)
+        if speak is None or speak():
+            print_error(error)
         raise SystemExit(USER_ERROR_STATUS) from error
 
 

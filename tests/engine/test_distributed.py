@@ -206,6 +206,24 @@ if __name__ == "__main__":
 """
 
 
+def test_what_is_wrong_for_all_is_said_once(tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(
+        "from slowfast.utils.distributed import LaunchPlan, launch\n"
+        "def job():\n"
+        "    open('nothere.csv')\n"
+        "if __name__ == '__main__':\n"
+        "    launch(job, (), LaunchPlan(processes=2, device='cpu'))\n"
+    )
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, env=env_here(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert "nothere.csv" in error
+    assert "SLOWFAST_DEBUG" in hint
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells children of their parent's end")
 def test_workers_end_with_a_killed_parent(tmp_path):
     script = tmp_path / "sleepers.py"
