@@ -48,6 +48,16 @@ def test_published_names():
     assert not any(name.startswith("features.14") for name in names)
 
 
+def test_blocks_begin_near_the_identity():
+    for block in MobileNet3D(num_classes=4).features[1:]:
+        taps = block.conv1.weight.flatten(1)  # (C, 27)
+        middle = taps[:, 13]
+        around = torch.cat([taps[:, :13], taps[:, 14:]], dim=1)
+        assert middle.mean() == pytest.approx(1, abs=0.2)
+        assert around.mean() == pytest.approx(0, abs=0.05)
+        assert around.std() == pytest.approx(0.2, rel=0.1)
+
+
 def test_forward_gives_logits_in_both_modes():
     model = tiny()
     with torch.no_grad():
