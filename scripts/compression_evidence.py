@@ -186,14 +186,19 @@ class Evidence:
         return Table(columns, rows, f"X3D at equal MACs, {len(SEEDS)} seeds, one view")
 
     def targets(self) -> Table:
+        """Times are those of the quietest turn: the machine is not as fast in every one."""
         rows = []
         for network in CONFIGS:
             report = self.read(f"latency_{network}", "prune.json")
-            target = report["goal"]["value"]
-            found = report["rows"]["cut"]["latency"]["p50_ms"]
-            before = report["rows"]["before"]["latency"]["p50_ms"]
-            rows.append([network, before, target, found, 100 * (found / target - 1)])
-        columns = ["network", "before (ms)", "target (ms)", "reached (ms)", "off by (%)"]
+            target, points = report["goal"]["value"], report["tradeoff"]
+            shares = {point["ratio"]: point["share_of_latency"] for point in points}
+            before = min(p["latency"]["p50_ms"] / p["share_of_latency"] for p in points)
+            found = shares[report["ratio"]] * before
+            ends = [report["rows"][row]["latency"]["p50_ms"] for row in ("cut", "before")]
+            rows.append([network, before, target, found, 100 * (found / target - 1),
+                         found / before, ends[0] / ends[1]])  # fmt: skip
+        columns = ["network", "before (ms)", "target (ms)", "reached (ms)", "off by (%)",
+                   "share of before", "share, measured again"]  # fmt: skip
         return Table(columns, rows, f"--target_latency_ms ({RUNTIME})")
 
     def students(self) -> Table:
