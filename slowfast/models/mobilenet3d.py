@@ -116,7 +116,7 @@ class MobileNet3D(ClipModel):
         self.tasks = tuple(num_classes) if isinstance(num_classes, Mapping) else ("action",)
         self.classifier = nn.Sequential(nn.Dropout(dropout), linear(dim_in, num_classes))
         init_weights(self, fc_std=fc_std)
-        for block in self.features[1:]:
+        for block in layers[1:]:
             cast("SeparableBlock", block).begin_near_identity()
 
     @classmethod

@@ -50,7 +50,7 @@ def test_published_names():
 
 def test_blocks_begin_near_the_identity():
     for block in MobileNet3D(num_classes=4).features[1:]:
-        taps = block.conv1.weight.flatten(1)  # (C, 27)
+        taps = block.conv1.weight.detach().flatten(1)  # (C, 27)
         middle = taps[:, 13]
         around = torch.cat([taps[:, :13], taps[:, 14:]], dim=1)
         assert middle.mean() == pytest.approx(1, abs=0.2)
