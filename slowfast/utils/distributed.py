@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from multiprocessing import get_context
-from multiprocessing.synchronize import Lock
+from multiprocessing.sharedctypes import Synchronized
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from slowfast.utils.device import resolve_device
-from slowfast.utils.errors import USER_ERROR_STATUS, one_line_errors
+from slowfast.utils.errors import USER_ERROR_STATUS, one_line_errors, print_error
 from slowfast.utils.orphans import die_with_parent
 from slowfast.utils.signals import PREEMPTED_STATUS, forward_signals
 
@@ -198,8 +198,8 @@ def launch(function: Callable[..., Any], args: tuple[Any, ...], plan: LaunchPlan
     if plan.processes * plan.num_shards == 1:
         return function(*args)
     method = plan.init_method or f"tcp://127.0.0.1:{free_port()}"
-    first = get_context("spawn").Lock()
-    spawn_args = (function, args, plan, method, first)
+    told = get_context("spawn").Value("b", 0)
+    spawn_args = (function, args, plan, method, told)
     if plan.processes == 1:
         return _worker(0, *spawn_args)
     # Whose end made it end the others, it need not say: the cause is told.
@@ -229,7 +229,7 @@ def _worker(
     args: tuple[Any, ...],
     plan: LaunchPlan,
     init_method: str,
-    first: Lock,
+    told: Synchronized[int],
 ) -> Any:
     os.environ.update(LOCAL_RANK=str(index), LOCAL_WORLD_SIZE=str(plan.processes))
     if plan.threads:
@@ -238,10 +238,20 @@ def _worker(
     alone = plan.processes == 1  # in the calling process, which deals with errors itself
     if not alone:
         die_with_parent()
-    # What is wrong with a file is wrong for each process: the first one says so.
-    errors = one_line_errors(traceback=alone, speak=partial(first.acquire, block=False))
+    errors = one_line_errors(traceback=alone, tell=partial(_tell_once, told))
     with errors, process_group(plan.device, init_method, *place):
         return function(*args)
+
+
+def _tell_once(told: Synchronized[int], error: Exception) -> None:
+    """What is wrong with a file is wrong for each process: the first one says so.
+
+    The others wait until it has, since the first that ends makes all of them end.
+    """
+    with told.get_lock():
+        if not told.value:
+            print_error(error)
+        told.value = 1
 
 
 @contextmanager

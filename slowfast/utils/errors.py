@@ -27,22 +27,20 @@ BUILTIN_USER_ERRORS = (OSError, ValueError, LookupError, ModuleNotFoundError)
 
 @contextmanager
 def one_line_errors(
-    *, traceback: bool = False, speak: Callable[[], bool] | None = None
+    *, traceback: bool = False, tell: Callable[[Exception], None] | None = None
 ) -> Iterator[None]:
     """Turns an error that a user can mend into one line on stderr and exit status 2.
 
     Args:
         traceback: let it through untouched; so does a non-empty ``SLOWFAST_DEBUG``.
-        speak: asked before the line is written; of several processes that all find the same,
-            one should.
+        tell: writes the line (default: :func:`print_error`).
     """
     try:
         yield
     except Exception as error:
         if traceback or os.environ.get(DEBUG_VARIABLE) or not is_user_error(error):
             raise
-        if speak is None or speak():
-            print_error(error)
+        (tell or print_error)(error)
         raise SystemExit(USER_ERROR_STATUS) from error
 
 
