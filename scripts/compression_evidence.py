@@ -37,7 +37,8 @@ FINETUNE, COMPARE = {"x3d": 8, "slowfast": 15}, 1  # epochs
 # Of what is pruned: fewer batches for batch norms, more turns for the clock.
 PRUNED = ["BN.NUM_BATCHES_PRECISE", 50, "BENCHMARK.STEPS", 200]
 BRIEF = ["TEST.NUM_ENSEMBLE_VIEWS", 1]  # of cuts that are only compared
-RUNTIME = "onnxruntime"
+RUNTIME, OTHER_RUNTIME = "onnxruntime", "openvino"
+TIMES = "benchmark.json"
 LATENCY_SHARES = {"x3d": 0.6, "slowfast": 0.75}  # below 0.6 the stems alone take longer
 QUICK = ["SOLVER.MAX_EPOCH", "1", "CPU_PROCESSES", "1", "BENCHMARK.STEPS", "5"]
 
@@ -103,13 +104,24 @@ class Evidence:
                  output="prune.json", needs=[network])  # fmt: skip
 
     def halve(self) -> None:
-        """Half of the MACs."""
+        """Half of the MACs, and how much faster that is."""
         for network in CONFIGS:
             share, multiple = CUTS[network]
             self.prune(f"prune_{network}", network, 1, FINETUNE[network], *CUT,
                        "--target_macs", share, "--round_to", multiple, "--runtime", RUNTIME,
                        words=["DISTILLATION.LOSSES", "[kd]", "PRUNING.LR_FACTOR",
                               LR_FACTORS[network]])  # fmt: skip
+            pruned = self.out / f"prune_{network}" / "finetuned.pyth"
+            for runtime in (RUNTIME, OTHER_RUNTIME):
+                name = f"speed_{network}_{runtime}"
+                files = [f"{path}@{runtime}" for path in (self.weights(network), pruned)]
+                self.time(name, "--compare", *files, needs=[f"prune_{network}"])
+
+    def time(self, name: str, *words: object, needs: Iterable[str]) -> None:
+        """A benchmark."""
+        self.add(name, "benchmark.py", *words, "--no_memory", "--output",
+                 self.out / name / TIMES, "BENCHMARK.STEPS", 200, output=TIMES, needs=needs
+                 )  # fmt: skip
 
     def compare(self) -> None:
         """Methods against each other."""
@@ -121,14 +133,12 @@ class Evidence:
 
     def latency(self) -> None:
         """A measured target, a share of what the network takes the minute before."""
-        for network, config in CONFIGS.items():
+        for network in CONFIGS:
             name = f"time_{network}"
-            self.add(name, "benchmark.py", "--cfg", self.config(config), "--model_path",
-                     self.weights(network), "--runtimes", RUNTIME, "--no_memory", "--output",
-                     self.out / name / "time.json", *self.overrides(name, "BENCHMARK.STEPS", 200),
-                     output="time.json", needs=[network])  # fmt: skip
+            self.time(name, "--model_path", self.weights(network), "--runtimes", RUNTIME,
+                      needs=[network])  # fmt: skip
             self.run()
-            before = self.read(name, "time.json")["rows"][0]["p50_ms"]
+            before = self.read(name, TIMES)["rows"][0]["p50_ms"]
             target = round(LATENCY_SHARES[network] * before, 2)
             self.prune(f"latency_{network}", network, 1, 0, "--target_latency_ms", target,
                        "--method", "group_norm", "--runtime", RUNTIME, words=BRIEF)  # fmt: skip
@@ -162,23 +172,22 @@ class Evidence:
         return "\n\n".join(table.markdown() for table in parts) + "\n"
 
     def halved(self) -> Table:
-        columns = [
-            "network",
-            "state",
-            "params (M)",
-            "MACs (G)",
-            "p50 (ms)",
-            "top-1 (%)",
-            "agreement",
-        ]
+        runtimes = (RUNTIME, OTHER_RUNTIME)
+        columns = ["network", "state", "params (M)", "MACs (G)", "top-1 (%)", "agreement (%)",
+                   *(f"{runtime}: {what}" for runtime in runtimes
+                     for what in ("p50 (ms)", "times as fast"))]  # fmt: skip
         rows = []
         for network in CONFIGS:
+            times = [self.read(f"speed_{network}_{runtime}", TIMES)["rows"] for runtime in runtimes]
+            speeds = {"cut": [None] * 4} | {
+                state: [cell for timed in times for cell in speed(timed[number])]
+                for number, state in enumerate(("before", "finetuned"))
+            }
             for state, row in self.read(f"prune_{network}", "prune.json")["rows"].items():
-                rows.append([network, state, row["params_m"], row["macs_g"],
-                             row["latency"]["p50_ms"], row["accuracy"], row["agreement"]]
-                            )  # fmt: skip
+                rows.append([network, state, row["params_m"], row["macs_g"], row["accuracy"],
+                             row["agreement"], *speeds[state]])  # fmt: skip
         epochs = " and ".join(map(str, FINETUNE.values()))
-        return Table(columns, rows, f"Half of the MACs ({RUNTIME}; {epochs} epochs)")
+        return Table(columns, rows, f"Half of the MACs, {epochs} epochs of finetuning")
 
     def compared(self) -> Table:
         rows = []
@@ -228,6 +237,13 @@ class Evidence:
         columns = ["network", "runtime", "precision", "size (MiB)", "p50 (ms)", "top-1 (%)",
                    "agreement (%)", "faster"]  # fmt: skip
         return Table(columns, rows, "Quantised")
+
+
+def speed(row: dict) -> list[object]:
+    """Milliseconds; how many times as fast as the first, with quartiles."""
+    ratio = row["ratio"]
+    text = f"{ratio['median']:.2f} ({ratio['q25']:.2f} to {ratio['q75']:.2f})"
+    return [row["p50_ms"], text]
 
 
 def spread(values: list[float]) -> str:
