@@ -8,8 +8,10 @@ r"""Train and stream for long, and see whether memory, open files and speed stay
 train: steps of an ordinary training on tiny clips, with validation, checkpoints and logs. stream:
 frames of the demo at 30 per second; the default is 24 hours of them. (Loading for long, with videos
 that cannot be read, is python -m tests.datasets.endurance.) Memory and files are of the process and
-its workers; speed is by processor time, so that other programs do not count, and by the clock.
-Exit status 1 when memory grew by more than 5 %, files grew, or speed fell by more than 5 %.
+its workers; speed is by processor time, so that other programs do not count, beside a fixed piece
+of work that is done by turns, since machines that are shared change their speed, and by the clock.
+Exit status 1 when memory grew by more than 5 %, files grew, or speed beside that work fell by more
+than 5 %.
 """
 
 import argparse

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import torch
 
 from slowfast.datasets import dummy
 from slowfast.engine.hook import Hook
@@ -32,6 +33,7 @@ class Endured:
         memory: resident MiB of this process and its workers, over time.
         handles: open files, over time.
         rates: steps per second of processor time, over time: other programs do not count.
+        paces: of :func:`pace` at the same moments: how fast the machine was.
         wall: steps per second, over time.
         extra: facts for people.
     """
@@ -42,6 +44,7 @@ class Endured:
     memory: list = field(default_factory=list)
     handles: list = field(default_factory=list)
     rates: list = field(default_factory=list)
+    paces: list = field(default_factory=list)
     wall: list = field(default_factory=list)
     extra: dict = field(default_factory=dict)
 
@@ -52,6 +55,7 @@ class Endured:
         self.memory.append(round(all_memory_mib(), 1))
         self.handles.append(count_handles())
         self.rates.append(round(steps / cpu_s, 1))
+        self.paces.append(round(pace(), 1))
         self.wall.append(round(steps / wall_s, 1))
 
     def ends(self, values):
@@ -61,21 +65,26 @@ class Endured:
         return median(counted[:third]), median(counted[-third:])
 
     @property
+    def speed_change(self):
+        """From the start to the end, relative to a fixed piece of work done by turns."""
+        early, late = self.ends([r / p for r, p in zip(self.rates, self.paces, strict=True)])
+        return late / early - 1
+
+    @property
     def problems(self):
         """What is not flat."""
         (early, late), (few, many) = self.ends(self.memory), self.ends(self.handles)
-        fast, slow = self.ends(self.rates)
         found = []
         if late > early * (1 + SLACK):
             found.append(f"memory grew from {early:.0f} to {late:.0f} MiB")
         if many > few:
             found.append(f"open files grew from {few:.0f} to {many:.0f}")
-        if slow < fast * (1 - SLACK):
-            found.append(f"from {fast:.0f} to {slow:.0f} steps per second of processor time")
+        if self.speed_change < -SLACK:
+            found.append(f"speed changed by {self.speed_change:+.1%}")
         return found
 
     def as_dict(self):
-        found = asdict(self) | {"problems": self.problems}
+        found = asdict(self) | {"problems": self.problems, "speed_change": self.speed_change}
         for name in ("memory", "handles", "rates", "wall"):
             found[f"{name}_start_end"] = self.ends(getattr(self, name))
         return found
@@ -86,9 +95,23 @@ class Endured:
         return (
             f"{self.target}: {self.steps} steps in {self.seconds:.0f} s; resident {early:.0f} to "
             f"{late:.0f} MiB, open files {few:.0f} to {many:.0f}, {rates[0]:.0f} to {rates[1]:.0f} "
-            f"steps per second of processor time ({rates[1] / rates[0] - 1:+.1%}), "
-            f"{wall[0]:.0f} to {wall[1]:.0f} by the clock"
+            f"steps per second of processor time ({self.speed_change:+.1%} beside a fixed piece of "
+            f"work), {wall[0]:.0f} to {wall[1]:.0f} by the clock"
         )
+
+
+def pace(rounds=400):
+    """Rounds per second of processor time of a fixed piece of work, of the kind that is timed.
+
+    A machine that others share is up to half as fast again from one minute to the next, in
+    processor time, too.
+    """
+    weight = torch.full((16, 8, 3, 3), 0.01, requires_grad=True)
+    pictures = torch.ones(2, 8, 16, 16)
+    before = time.thread_time()
+    for _ in range(rounds):
+        torch.nn.functional.conv2d(pictures, weight).relu().mean().backward()
+    return rounds / (time.thread_time() - before)
 
 
 def count_handles():
@@ -203,16 +226,15 @@ def table(results):
     """What scripts/endurance.py found, as Markdown."""
     lines = [
         "| run | steps | memory, MiB | open files | steps per second of processor time "
-        "| by the clock |",
-        "|---|---|---|---|---|---|",
+        "| the same beside fixed work | by the clock |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, found in results.items():
         cells = [
             "{:.0f} to {:.0f}".format(*found[f"{key}_start_end"])
             for key in ("memory", "handles", "rates", "wall")
         ]
-        first, last = found["rates_start_end"]
-        cells[2] += f" ({last / first - 1:+.1%})"
+        cells.insert(3, f"{found['speed_change']:+.1%}")
         facts = ", ".join(
             f"{key.replace('_', ' ')} {value}" for key, value in found["extra"].items()
         )

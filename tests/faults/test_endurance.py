@@ -37,8 +37,9 @@ def check(found):
 
 def test_growth_is_seen():
     """The judge of the others."""
-    flat = Endured("flat", memory=[100.0] * 20, handles=[9] * 20, rates=[50.0] * 20)
-    assert flat.problems == []
+    slower = [50.0 - n for n in range(20)]
+    flat = Endured("flat", memory=[100.0] * 20, handles=[9] * 20, rates=slower, paces=slower)
+    assert flat.problems == []  # the machine was slower, not the program
     bad = Endured("bad", memory=[100.0 + n for n in range(20)], handles=[*range(20)],
-                  rates=[50.0 - n for n in range(20)])  # fmt: skip
+                  rates=slower, paces=[1.0] * 20)  # fmt: skip
     assert len(bad.problems) == 3
