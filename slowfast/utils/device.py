@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+
 import torch
 
 from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -58,17 +63,46 @@ def _check_cuda(local_rank: int) -> None:
         )
 
 
+@functools.cache
+def has_sound_bf16_gradients() -> bool:
+    """Whether oneDNN's bf16 gradients of a 3-D convolution of two frames are near float32's.
+
+    Of torch 2.13.0 they are noise, or not numbers, on an AMD EPYC of family 26 (avx512_bf16, no
+    AMX), and right on a Xeon with AMX.
+    """
+    rng = torch.Generator().manual_seed(0)
+    weight = torch.randn(32, 16, 3, 3, 3, generator=rng, requires_grad=True)
+    clips = torch.randn(4, 16, 2, 8, 8, generator=rng)
+    found: list[torch.Tensor] = []
+    for enabled in (False, True):
+        with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            out = torch.nn.functional.conv3d(clips, weight, padding=1).float()
+        found += torch.autograd.grad(out.square().mean(), weight)
+    return bool((found[1] - found[0]).norm() < 0.05 * found[0].norm())
+
+
 def resolve_amp_dtype(enabled: bool, name: str, device: torch.device | str) -> torch.dtype | None:
     """The autocast type, or ``None`` for full precision.
 
     Args:
         enabled: ``TRAIN.MIXED_PRECISION``.
         name: ``bf16``, ``fp16``, or ``auto``: bf16 where the device computes in it (needs no
-            loss scaling), fp16 on older GPUs.
+            loss scaling), fp16 on older GPUs, full precision on processors whose bf16 gradients
+            are wrong.
         device: where the forward pass runs.
     """
     if not enabled:
         return None
+    bf16_on_cpu = torch.device(device).type == "cpu" and name in ("auto", "bf16")
+    if bf16_on_cpu and not has_sound_bf16_gradients():
+        lost = "full precision is used" if name == "auto" else "do not train like this"
+        logger.warning(
+            "bf16 gradients of convolutions are wrong on this processor (oneDNN): %s. "
+            "TRAIN.MIXED_PRECISION False says so from the start",
+            lost,
+        )
+        if name == "auto":
+            return None
     if name == "auto":
         old_gpu = torch.device(device).type == "cuda" and not torch.cuda.is_bf16_supported(False)
         name = "fp16" if old_gpu else "bf16"

@@ -97,12 +97,15 @@ def test_trains_saves_loads_and_takes_a_second_crop(name, tmp_path):
     assert len(moved) > 0.5 * len(before)  # biases at zero may stay for one step
     path = write_checkpoint(tmp_path, epoch=0, model=model, optimizer=None, cfg_yaml=cfg.dump())
     loaded, _ = load_model(path)
+    state = loaded.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
     model.eval()
     for crop in [64] if name in ONE_CROP else [64, 96]:
         clips = [torch.randn(shape) for shape in build_model_inputs(cfg, crop)]
         with torch.no_grad():
             expected, found = model.predict(clips), loaded.predict(clips)
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        # Memory lies elsewhere, which may change the order of a sum: the last bit, on some.
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
         for scores in found.values() if isinstance(found, dict) else [found]:
             assert scores.isfinite().all()
 

@@ -3,6 +3,7 @@ import os
 import pytest
 import torch
 
+from slowfast.utils import device
 from slowfast.utils.device import resolve_amp_dtype, resolve_device
 from slowfast.utils.distributed import LaunchPlan, launch, plan_launch
 from slowfast.utils.errors import UserError
@@ -32,7 +33,6 @@ def test_unknown_device():
 
 def test_precision():
     assert resolve_amp_dtype(False, "fp16", "cpu") is None
-    assert resolve_amp_dtype(True, "auto", "cpu") is torch.bfloat16
     assert resolve_amp_dtype(True, "fp16", "cpu") is torch.float16
     with pytest.raises(ValueError, match="AMP_DTYPE is 'fp8'"):
         resolve_amp_dtype(True, "fp8", "cpu")
@@ -83,3 +83,13 @@ def test_an_error_in_several_processes_is_one_line_and_a_status(capfd):
     error = capfd.readouterr().err
     assert "error: no such video: a.mp4" in error
     assert "Traceback" not in error
+
+
+def test_wrong_bf16_gradients_are_not_trained_with(monkeypatch, caplog):
+    for sound, auto in ((True, torch.bfloat16), (False, None)):
+        monkeypatch.setattr(device, "has_sound_bf16_gradients", lambda sound=sound: sound)
+        caplog.clear()
+        assert device.resolve_amp_dtype(True, "auto", "cpu") == auto
+        assert device.resolve_amp_dtype(True, "bf16", "cpu") == torch.bfloat16
+        told = [record.getMessage() for record in caplog.records]
+        assert ["full precision" in text for text in told] == ([] if sound else [True, False])
