@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What docs/compression.md claims, from nothing: 42 to 51 minutes on two CPU cores.
+"""What docs/compression.md claims, from nothing: 38 to 51 minutes on two CPU cores.
 
     python scripts/compression_evidence.py --output_dir runs/evidence
 
