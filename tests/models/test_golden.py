@@ -63,7 +63,9 @@ def test_three_training_steps(golden, fill, name):
 
     Fifty batch norms over a batch of two multiply a difference in rounding: with two threads,
     or channels-last memory, PySlowFast's own trace moves by 1e-3 to 1e-1 in loss at the third step.
-    Other instruction sets round differently too; there the first step alone is compared.
+    Other processors round differently too, of another maker with the same instructions as well.
+    The first step tells: where its gradients are not those of the recording to the last digit,
+    it alone is compared, since what follows amplifies the difference by 10 to 100 at each step.
     """
     expected = golden[name]
     trace = expected["train_trace"]
@@ -74,9 +76,8 @@ def test_three_training_steps(golden, fill, name):
     optimizer = torch.optim.SGD(
         groups, lr=0.1, momentum=trace["momentum"], nesterov=trace["nesterov"]
     )
-    same_rounding = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    steps = len(trace["lr"]) if same_rounding else 1
-    for step in range(steps):
+    same_rounding = True
+    for step in range(len(trace["lr"])):
         for group in optimizer.param_groups:
             group["lr"] = trace["lr"][step]
         clips = make_clips(
@@ -87,9 +88,13 @@ def test_three_training_steps(golden, fill, name):
         loss.backward()
         norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
         optimizer.step()
+        if step == 0:
+            same_rounding = norm.item() == pytest.approx(trace["grad_norms"][0], rel=1e-6)
         assert loss.item() == pytest.approx(trace["losses"][step], abs=1e-4)
         tolerance = 1e-3 if same_rounding else 1e-2
         assert norm.item() == pytest.approx(trace["grad_norms"][step], rel=tolerance)
+        if not same_rounding:
+            break
 
 
 @pytest.mark.slow
