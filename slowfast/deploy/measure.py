@@ -87,13 +87,14 @@ def _eager(model: ClipModel, clips: Sequence[Tensor], placement: Placement) -> R
 def _exported(
     model: ClipModel, clips: Sequence[Tensor], info: ExportInfo, runtime: str, folder: Path
 ) -> Run:
-    from slowfast.deploy.export.onnx import export_onnx
-    from slowfast.deploy.export.openvino import export_openvino
+    from slowfast.deploy.export import EXPORTERS
+    from slowfast.deploy.export.graph import Source
+    from slowfast.deploy.export.info import write_info
     from slowfast.deploy.runtime import open_run
 
-    file = export_onnx(model, folder / "model.onnx", info)
-    if runtime == "openvino":
-        file = export_openvino(file, folder / "model.xml")
+    how = EXPORTERS.get("openvino" if runtime == "openvino" else "onnx")
+    file = how.write(Source(model, info), folder / f"model{how.suffix}")
+    write_info(file, info)
     arrays = [clip.numpy() for clip in clips]
     run = open_run(file, info)
     return lambda: run(arrays)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +21,7 @@ from slowfast.deploy.export.info import (
     write_info,
 )
 from slowfast.deploy.export.openvino import convert
+from slowfast.deploy.export.stems import has_frame_stems
 from slowfast.deploy.latency import PeakMemory, describe_machine, time_interleaved
 from slowfast.deploy.runtime import ExportedModel
 from slowfast.models.base import ClipModel
@@ -40,18 +43,31 @@ class Variants:
     Attributes:
         info_of: what there is to know of a model's files.
         machine: what timings depend on.
+        runtime: that the files are for.
         warmup: runs before the clock starts.
         repeats: runs that are timed.
     """
 
     info_of: Callable[[ClipModel], ExportInfo]
     machine: dict[str, Any]
+    runtime: str = "onnxruntime"
     warmup: int = 3
     repeats: int = 20
 
     def export(self, model: ClipModel, folder: Path, stem: str = FLOAT) -> Path:
         """Write a model as ``folder/stem.onnx``, compared with the model, and describe it."""
-        return export_files(model, self.info_of(model), folder, stem, ["onnx"])[0].path
+        plain = self.runtime != "onnxruntime"
+        return export_files(model, self.info_of(model), folder, stem, ["onnx"], plain=plain)[0].path
+
+    @contextmanager
+    def plain(self, model: ClipModel, onnx_path: Path) -> Iterator[Path]:
+        """The model with every convolution as the network has it: ``onnx_path``, if that is it."""
+        if self.runtime != "onnxruntime" or not has_frame_stems(model):
+            yield onnx_path
+            return
+        with TemporaryDirectory() as folder:
+            info = self.info_of(model)
+            yield export_files(model, info, Path(folder), "plain", ["onnx"], plain=True)[0].path
 
     def convert(self, onnx_path: Path, target: Path) -> Path:
         """Write an ONNX file, with what it rounds, as OpenVINO's ``.xml``."""
@@ -108,7 +124,11 @@ def build_variants(cfg: CfgNode) -> Variants:
     library = require(runtime, extra="deploy")
     machine = {"runtime": runtime, runtime: library.__version__, **describe_machine()}
     return Variants(
-        partial(build_export_info, cfg), machine, cfg.BENCHMARK.WARMUP, cfg.BENCHMARK.STEPS
+        partial(build_export_info, cfg),
+        machine,
+        runtime,
+        cfg.BENCHMARK.WARMUP,
+        cfg.BENCHMARK.STEPS,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +45,8 @@ class Files(Protocol):
     machine: dict[str, Any]
 
     def export(self, model: ClipModel, folder: Path, stem: str = ...) -> Path: ...
+
+    def plain(self, model: ClipModel, onnx_path: Path) -> AbstractContextManager[Path]: ...
 
     def convert(self, onnx_path: Path, target: Path) -> Path: ...
 
@@ -158,7 +161,8 @@ class Quantization:
             count = len(calibration)
             quantizer: Quantizer = OpenVinoQuantizer(onnx_path, sites, calibration.singles, count)
         else:
-            quantizer = OnnxQuantizer(onnx_path, sites, ranges)
+            with self.files.plain(model, onnx_path) as plain:
+                quantizer = OnnxQuantizer(plain, sites, ranges)
 
         def rank() -> list[str]:
             batches = take(calibration, ranking_clips)
@@ -246,7 +250,8 @@ class Quantization:
         return path
 
     def _bf16(self) -> Path:
-        path = self.files.halve(self.onnx_path, self.out / f"{BF16}.xml")
+        with self.files.plain(self.original, self.onnx_path) as plain:
+            path = self.files.halve(plain, self.out / f"{BF16}.xml")
         self.files.describe(path, self.onnx_path, BF16)
         return path
 

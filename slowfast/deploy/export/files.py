@@ -45,6 +45,7 @@ def export_files(
     formats: Sequence[str],
     *,
     tolerance: float = TOLERANCE,
+    plain: bool = False,
 ) -> list[Exported]:
     """Write ``folder/stem`` with the suffix of every format, and its description.
 
@@ -58,6 +59,7 @@ def export_files(
         stem: file name without suffix.
         formats: entries of ``EXPORTERS``.
         tolerance: of outputs, relative to the largest, see :class:`~slowfast.deploy.parity.Parity`.
+        plain: see :class:`~slowfast.deploy.export.graph.Source`.
 
     Raises:
         KeyError: unknown format.
@@ -73,7 +75,7 @@ def export_files(
     for name, how in chosen.items():
         batch = info.batch or (1 if how.fixed_batch else 0)
         if batch not in sources:
-            sources[batch] = Source(model, replace(info, batch=batch))
+            sources[batch] = Source(model, replace(info, batch=batch), plain=plain)
         found.append(_export(sources[batch], folder / f"{stem}{how.suffix}", name, how, tolerance))
     return found
 

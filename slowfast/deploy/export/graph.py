@@ -20,6 +20,7 @@ from slowfast.deploy.export.info import (
     ExportError,
     ExportInfo,
 )
+from slowfast.deploy.export.stems import has_frame_stems, with_frame_stems
 from slowfast.models.base import ClipModel, Preds
 from slowfast.models.cosine import CosineModel
 from slowfast.models.staged import StagedModel
@@ -122,12 +123,14 @@ class Source:
         model: in any mode; not changed.
         info: what the files will take and give.
 
+        plain: every convolution of the network is one in every file, as quantisation needs it.
+
     Attributes:
         onnx_path: the ONNX file of it, once there is one.
     """
 
-    def __init__(self, model: ClipModel, info: ExportInfo) -> None:
-        self.model, self.info = model, info
+    def __init__(self, model: ClipModel, info: ExportInfo, *, plain: bool = False) -> None:
+        self.model, self.info, self.plain = model, info, plain
         self.onnx_path: Path | None = None
 
     @cached_property
@@ -141,6 +144,11 @@ class Source:
         shapes = [(batch, *shape[1:]) for shape in self.info.inputs.values()]
         return tuple(torch.zeros(shape, dtype=self.info.dtype) for shape in shapes)
 
+    @property
+    def suits_all(self) -> bool:
+        """Whether ONNX Runtime is to get the same graph as every other runtime."""
+        return self.plain or not has_frame_stems(self.graph)
+
     @cached_property
     def program(self) -> ExportedProgram:
         """The graph as torch's intermediate representation.
@@ -148,12 +156,20 @@ class Source:
         Raises:
             ExportError: the network does something that cannot be captured.
         """
+        return self._capture(self.graph)
+
+    @cached_property
+    def onnxruntime_program(self) -> ExportedProgram:
+        """The graph in the form that ONNX Runtime computes fastest; likewise."""
+        return self.program if self.suits_all else self._capture(with_frame_stems(self.graph))
+
+    def _capture(self, graph: nn.Module) -> ExportedProgram:
         batch = None if self.info.batch else {0: torch.export.Dim("batch")}
         shapes = (tuple(batch for _ in self.info.inputs),) if batch else None
         try:
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")  # of deprecations within torch
-                return torch.export.export(self.graph, self.clips, dynamic_shapes=shapes)
+                return torch.export.export(graph, self.clips, dynamic_shapes=shapes)
         except Exception as error:  # of many kinds
             raise ExportError(
                 f"{type(self.model).__name__} cannot be captured for export: {error}"

@@ -7,34 +7,33 @@ import warnings
 from pathlib import Path
 
 import torch
+from torch.export import ExportedProgram
 
 from slowfast.deploy.export.graph import Source
-from slowfast.deploy.export.info import ExportInfo, write_info
+from slowfast.deploy.export.info import ExportInfo
 from slowfast.deploy.export.table import Format
-from slowfast.models.base import ClipModel
 from slowfast.utils.optional import require
 
 logger = logging.getLogger(__name__)
 
 
-def export_onnx(model: ClipModel, path: Path, info: ExportInfo) -> Path:
-    """Write ``model`` as one ONNX file, weights included, and its description.
-
-    Args:
-        model: in any mode; not changed.
-        path: ``.onnx``; its folder is made.
-        info: shapes, names and kind of output; written beside it.
+def write(source: Source, path: Path) -> Path:
+    """Write a model as one ONNX file, weights included, in the form that suits ONNX Runtime.
 
     Raises:
         ModuleNotFoundError: ``onnx`` or ``onnxscript`` is not installed; says how.
     """
-    path = write(Source(model, info), path)
-    write_info(path, info)
-    return path
+    return write_program(source.onnxruntime_program, source.info, path)
 
 
-def write(source: Source, path: Path) -> Path:
-    """Write the ONNX file only; see :func:`export_onnx`."""
+def write_program(program: ExportedProgram, info: ExportInfo, path: Path) -> Path:
+    """Write a captured graph as ONNX; likewise.
+
+    Args:
+        program: the graph.
+        info: names of its inputs and outputs.
+        path: ``.onnx``; its folder is made.
+    """
     for library in ("onnx", "onnxscript"):
         require(library, extra="deploy")
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -43,13 +42,13 @@ def write(source: Source, path: Path) -> Path:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of deprecations within torch
         torch.onnx.export(
-            source.program,
+            program,
             (),
             str(path),
             dynamo=True,
             external_data=False,
-            input_names=list(source.info.inputs),
-            output_names=source.info.outputs,
+            input_names=list(info.inputs),
+            output_names=info.outputs,
             verbose=False,
         )
     return path

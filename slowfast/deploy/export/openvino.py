@@ -7,30 +7,17 @@ from tempfile import TemporaryDirectory
 
 from slowfast.deploy.export import onnx
 from slowfast.deploy.export.graph import Source
-from slowfast.deploy.export.info import read_info, write_info
 from slowfast.deploy.export.table import Format
 from slowfast.utils.files import written_aside
 from slowfast.utils.optional import require
 
 
-def export_openvino(onnx_path: Path, path: Path) -> Path:
+def convert(onnx_path: Path, path: Path) -> Path:
     """Write the model in ``onnx_path`` as ``path`` (``.xml``) and ``.bin``, in full precision.
-
-    Args:
-        onnx_path: what :func:`~slowfast.deploy.export.onnx.export_onnx` wrote.
-        path: ``.xml``; its description is written beside it.
 
     Raises:
         ModuleNotFoundError: ``openvino`` is not installed; says how.
     """
-    info = read_info(onnx_path)
-    convert(onnx_path, path)
-    write_info(path, info)
-    return path
-
-
-def convert(onnx_path: Path, path: Path) -> Path:
-    """Write the ``.xml`` and ``.bin`` only; see :func:`export_openvino`."""
     openvino = require("openvino", extra="deploy")
     model = openvino.convert_model(str(onnx_path))
     with written_aside(path) as unfinished:
@@ -39,12 +26,16 @@ def convert(onnx_path: Path, path: Path) -> Path:
 
 
 def write(source: Source, path: Path) -> Path:
-    """Write the two files of a model, from its ONNX file or one that does not stay."""
+    """Write the two files of a model, from its ONNX file or one that does not stay.
+
+    Without a description, like every format.
+    """
     require("openvino", extra="deploy")
-    if source.onnx_path is not None:
+    if source.onnx_path is not None and source.suits_all:
         return convert(source.onnx_path, path)
     with TemporaryDirectory() as folder:
-        return convert(onnx.write(source, Path(folder) / "model.onnx"), path)
+        file = onnx.write_program(source.program, source.info, Path(folder) / "model.onnx")
+        return convert(file, path)
 
 
 FORMAT = Format(suffix=".xml", write=write, libraries=("torch", "onnxscript", "openvino"))

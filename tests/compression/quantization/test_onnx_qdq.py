@@ -18,12 +18,12 @@ CFG = ["DATA.NUM_FRAMES", "4", "DATA.TEST_CROP_SIZE", "12", "DATA.TRAIN_CROP_SIZ
 def exported(model, folder, words=CFG):
     for library in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(library)
+    from slowfast.deploy.export import onnx
+    from slowfast.deploy.export.graph import Source
     from slowfast.deploy.export.info import build_export_info
-    from slowfast.deploy.export.onnx import export_onnx
 
-    return export_onnx(
-        model, folder / "float.onnx", build_export_info(load_cfg(None, words), model)
-    )
+    info = build_export_info(load_cfg(None, words), model)
+    return onnx.write(Source(model, info, plain=True), folder / "float.onnx")
 
 
 def run_file(path, inputs, *, optimised=""):
