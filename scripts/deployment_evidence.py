@@ -2,13 +2,16 @@
 """The speeds that docs/deployment.md claims, from nothing: at most 15 minutes on two idle cores.
 
     python scripts/deployment_evidence.py --output_dir runs/deployment --trained runs/evidence
+    python scripts/deployment_evidence.py --output_dir runs/deployment --real
 
 Every line is one run of tools/benchmark.py, in which PySlowFast's way and ours take turns; goes on
 where it stopped. Networks of the real sizes have random weights, with settled batch norms: there
 is nothing to agree about, only times. Whether a lower precision keeps the answers is measured on
 the networks that scripts/compression_evidence.py trained (--trained, its --output_dir), and on
 an LSTM where there is one: a training of configs/Synthetic/RESNET18_LSTM_EPIC.yaml in its folder
-lstm, on a dataset in data_epic. Writes deployment.json and deployment.md.
+lstm, on a dataset in data_epic. --real trains X3D-S and SlowFast 8x8 themselves, in all their width
+and depth, on clips of 64 pixels of twelve synthetic actions, and compares precisions on those.
+Writes deployment.json and deployment.md.
 
 --int8 also makes and times int8 files (minutes more). --quick shrinks everything to see that it
 runs; the numbers then mean nothing.
@@ -41,6 +44,25 @@ TRAINED = {  # folder of the network -> its config, folder of its data
     "slowfast": ("Synthetic/SLOWFAST_T", "data"),
     "lstm": ("Synthetic/RESNET18_LSTM_EPIC", "data_epic"),
 }
+ACTIONS = [
+    "push_left_red_bar", "push_right_red_bar", "flip_red_bar", "lift_blue_bar", "lower_blue_bar",
+    "stir_blue_bar", "approach_green_plate", "retreat_green_plate", "wiggle_green_plate",
+    "push_left_yellow_plate", "push_right_yellow_plate", "shake_yellow_plate",
+]  # fmt: skip
+REAL = {  # of NETWORKS: sampling rate (videos have 32 frames), learning rate, epochs
+    "x3d_s": (2, 0.002, 10),
+    "slowfast": (1, 0.0005, 6),
+}
+RECIPE = [
+    "TRAIN.BATCH_SIZE", 16, "TRAIN.EVAL_PERIOD", 1, "DATA.TRAIN_JITTER_SCALES", "[64, 72]",
+    "DATA.TRAIN_CROP_SIZE", 64, "DATA.TEST_CROP_SIZE", 64, "DATA.RANDOM_FLIP", False,
+    "MODEL.NUM_CLASSES", len(ACTIONS), "MODEL.DROPOUT_RATE", 0.0, "BN.USE_PRECISE_STATS", False,
+    "SOLVER.OPTIMIZING_METHOD", "adamw", "SOLVER.WEIGHT_DECAY", 0.05, "SOLVER.WARMUP_EPOCHS", 1.0,
+    "SOLVER.WARMUP_START_LR", 0.0001, "SOLVER.CLIP_GRAD_L2NORM", 5.0,
+    "SOLVER.BASE_LR_SCALE_NUM_SHARDS", False, "TEST.NUM_ENSEMBLE_VIEWS", 1,
+    "TEST.NUM_SPATIAL_CROPS", 1, "TEST.BATCH_SIZE", 16, "DATA_LOADER.NUM_WORKERS", 0,
+    "NUM_GPUS", 0, "CPU_PROCESSES", 2,
+]  # fmt: skip
 OURS = "eager", "onnxruntime", "openvino"
 VIDEOS = 24  # that the streams of a trained network are compared on
 SPINNING = ("env", "GOMP_SPINCOUNT=300000")
@@ -93,6 +115,10 @@ CLAIMS = [
           99),
     Claim("trained ResNet+LSTM, bf16: agreement (%)", "agree_lstm", "openvino bf16", "agreement",
           99),
+    Claim("trained X3D-S, bf16: agreement (%)", "agree_real_x3d_s", "openvino bf16", "agreement",
+          99),
+    Claim("trained SlowFast 8x8, bf16: agreement (%)", "agree_real_slowfast", "openvino bf16",
+          "agreement", 99),
     Claim("trained X3D, int8: agreement (%)", "agree_x3d", "int8", "agreement", 99),
     Claim("trained SlowFast, int8: agreement (%)", "agree_slowfast", "int8", "agreement", 99),
     Claim("trained X3D stream, bf16: agreement (%)", "agree_stream", "openvino bf16", "agreement",
@@ -123,10 +149,13 @@ class Evidence:
         trained: folder of trained networks; ``None``: no agreement is measured.
         quick: shrink everything.
         int8: make and time such files as well.
+        real: train networks of the real sizes, too.
     """
 
-    def __init__(self, out: Path, trained: Path | None, *, quick: bool, int8: bool) -> None:
-        self.out, self.trained, self.quick, self.int8 = out, trained, quick, int8
+    def __init__(
+        self, out: Path, trained: Path | None, *, quick: bool, int8: bool, real: bool = False
+    ) -> None:
+        self.out, self.trained, self.quick, self.int8, self.real = out, trained, quick, int8, real
         self.stages: list[Stage] = []
 
     def config(self, name: str) -> Path:
@@ -165,7 +194,35 @@ class Evidence:
                  before=SPINNING)  # fmt: skip
         if self.trained is not None:
             self.agreement(self.trained)
+        if self.real:
+            self.train_real()
         return self.stages
+
+    def train_real(self) -> None:
+        """The networks whose speed is measured, trained; and how far precisions agree on them."""
+        data = self.out / "data_real"
+        clips = 40 if self.quick else 1600
+        words = ["--output_dir", data, "--num_clips", clips, "--split_ratio", 0.65, 0.05, 0.3,
+                 "--actions", *ACTIONS]  # fmt: skip
+        self.add_tool("data_real", "make_synthetic.py", words, [data / "train.csv"], ())
+        for network, (stride, lr, epochs) in REAL.items():
+            name = f"train_real_{network}"
+            config = ROOT / "configs" / f"{NETWORKS[network][0]}.yaml"
+            checkpoint = self.out / name / "checkpoints" / "best.pyth"
+            opts = [*RECIPE, "DATA.SAMPLING_RATE", stride, "DATA.PATH_TO_DATA_DIR", data]
+            solver = ["SOLVER.BASE_LR", lr, "SOLVER.MAX_EPOCH", 1 if self.quick else epochs,
+                      "OUTPUT_DIR", self.out / name]  # fmt: skip
+            words = ["--cfg", config, *opts, *solver]
+            self.add_tool(name, "run_net.py", words, [checkpoint], ("data_real",))
+            self.add(f"agree_real_{network}", "--cfg", config, "--model_path", checkpoint,
+                     "--runtimes", "eager,openvino", "--precisions", "f32,bf16", "--accuracy",
+                     "test", "--choose", 99, *opts, turns=20, needs=(name,))  # fmt: skip
+
+    def add_tool(self, name: str, tool: str, words: list[object], outputs: list[Path],
+                 needs: tuple[str, ...]) -> None:  # fmt: skip
+        """A command of which no time is of interest."""
+        command = [sys.executable, str(ROOT / "tools" / tool), *map(str, words)]
+        self.stages.append(Stage(name, command, self.out / name, outputs, needs))
 
     def add_int8(self, name: str, path: Path, words: list[object]) -> Path:
         """An int8 file of random weights, to time."""
@@ -282,6 +339,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--output_dir", type=Path, default=Path("runs/deployment"))
     parser.add_argument("--trained", type=Path, help="of scripts/compression_evidence.py")
+    parser.add_argument(
+        "--real", action="store_true", help="train networks of the real sizes (40 minutes more)"
+    )
     parser.add_argument("--int8", action="store_true", help="also int8 files of the real sizes")
     parser.add_argument(
         "--again", action="store_true", help="measure again what was measured before"
@@ -297,7 +357,7 @@ def main(argv: list[str] | None = None) -> None:
             return
         out = args.output_dir.resolve()
         evidence = Evidence(out, args.trained and args.trained.resolve(), quick=args.quick,
-                            int8=args.int8)  # fmt: skip
+                            int8=args.int8, real=args.real)  # fmt: skip
         stages = evidence.plan()
         run_stages(stages, out, chosen=[stage.name for stage in stages], force=args.again)
         lines = evidence.lines()

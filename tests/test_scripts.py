@@ -1,12 +1,13 @@
 """The scripts behind docs: their commands are ones the tools take, their tables what was found."""
 
+import argparse
 import json
 import runpy
 from pathlib import Path
 
 import pytest
 
-from slowfast.config import load_cfg, parse_args
+from slowfast.config import add_cfg_arguments, load_cfg, parse_args
 
 REPO = Path(__file__).parents[1]
 SCRIPT = runpy.run_path(str(REPO / "scripts" / "compression_evidence.py"))
@@ -52,7 +53,7 @@ def deployment(tmp_path):
         (trained / name / "checkpoints" / "best.pyth").touch()
     (trained / "data" / "test").mkdir(parents=True)
     (trained / "data" / "test" / "a.mp4").touch()
-    evidence = DEPLOYMENT["Evidence"](tmp_path / "out", trained, quick=False, int8=True)
+    evidence = DEPLOYMENT["Evidence"](tmp_path / "out", trained, quick=False, int8=True, real=True)
     evidence.plan()
     return evidence
 
@@ -60,16 +61,18 @@ def deployment(tmp_path):
 def test_deployment_runs_are_ones_that_the_tool_takes(deployment):
     names = [stage.name for stage in deployment.stages]
     assert {claim.stage for claim in DEPLOYMENT["CLAIMS"]} <= set(names)
-    tool = runpy.run_path(str(REPO / "tools" / "benchmark.py"))
-    runs = [s.command for s in deployment.stages if s.command[-1] != "make_int8"]
-    count = 0
-    for command in runs:
-        if tool["__file__"] not in command:
-            continue
-        args = parse_args(command[command.index(tool["__file__"]) + 1 :], tool["parser"]())
-        load_cfg(args.cfg, args.opts)
-        count += 1
-    assert count == 11
+    benchmark = runpy.run_path(str(REPO / "tools" / "benchmark.py"))["parser"]
+    training = argparse.ArgumentParser()
+    add_cfg_arguments(training)
+    counts = {}
+    for name, parser in (("benchmark", benchmark()), ("run_net", training)):
+        tool = str(REPO / "tools" / f"{name}.py")
+        runs = [s.command for s in deployment.stages if tool in s.command]
+        for command in runs:
+            args = parse_args(command[command.index(tool) + 1 :], parser)
+            load_cfg(args.cfg, args.opts)
+        counts[name] = len(runs)
+    assert counts == {"benchmark": 13, "run_net": 2}
 
 
 def test_deployment_table(deployment):
