@@ -122,7 +122,6 @@ class Source:
     Args:
         model: in any mode; not changed.
         info: what the files will take and give.
-
         plain: every convolution of the network is one in every file, as quantisation needs it.
 
     Attributes:
