@@ -54,7 +54,7 @@ from slowfast.models.base import ClipModel
 from slowfast.models.build import build_model, preferred_memory_format
 from slowfast.models.layers.batchnorm import sync_batchnorm
 from slowfast.utils import distributed
-from slowfast.utils.device import resolve_amp_dtype, resolve_device
+from slowfast.utils.device import resolve_amp_dtype, resolve_device, training_dtype
 from slowfast.utils.progress import open_progress
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Placement:
     Attributes:
         device: of the model.
         memory_format: of weights and clips.
-        amp_dtype: of the training's forward pass; ``None`` for full precision.
+        amp_dtype: of forward passes in training and validation; ``None`` for full precision.
     """
 
     device: torch.device
@@ -288,7 +288,7 @@ def build_trainer(
         hooks=hooks,
         clip_grad_norm=cfg.SOLVER.CLIP_GRAD_L2NORM,
         clip_grad_value=cfg.SOLVER.CLIP_GRAD_VAL,
-        amp_dtype=placement.amp_dtype,
+        amp_dtype=training_dtype(placement.amp_dtype, cfg.TRAIN.AMP_DTYPE, placement.device),
         accumulate_steps=cfg.SOLVER.ACCUMULATE_STEPS,
         device=placement.device,
         seed=cfg.RNG_SEED,

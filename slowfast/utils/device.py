@@ -87,28 +87,37 @@ def resolve_amp_dtype(enabled: bool, name: str, device: torch.device | str) -> t
     Args:
         enabled: ``TRAIN.MIXED_PRECISION``.
         name: ``bf16``, ``fp16``, or ``auto``: bf16 where the device computes in it (needs no
-            loss scaling), fp16 on older GPUs, full precision on processors whose bf16 gradients
-            are wrong.
+            loss scaling), fp16 on older GPUs.
         device: where the forward pass runs.
     """
     if not enabled:
         return None
-    bf16_on_cpu = torch.device(device).type == "cpu" and name in ("auto", "bf16")
-    if bf16_on_cpu and not has_sound_bf16_gradients():
-        lost = "full precision is used" if name == "auto" else "do not train like this"
-        logger.warning(
-            "bf16 gradients of convolutions are wrong on this processor (oneDNN): %s. "
-            "TRAIN.MIXED_PRECISION False says so from the start",
-            lost,
-        )
-        if name == "auto":
-            return None
     if name == "auto":
         old_gpu = torch.device(device).type == "cuda" and not torch.cuda.is_bf16_supported(False)
         name = "fp16" if old_gpu else "bf16"
     if name not in AMP_DTYPES:
         raise ValueError(f"TRAIN.AMP_DTYPE is {name!r}; known: auto, {', '.join(AMP_DTYPES)}")
     return AMP_DTYPES[name]
+
+
+def training_dtype(
+    dtype: torch.dtype | None, name: str, device: torch.device | str
+) -> torch.dtype | None:
+    """``dtype`` of :func:`resolve_amp_dtype`, as far as its gradients can be trusted.
+
+    On processors whose bf16 gradients are wrong, ``auto`` trains in full precision, and ``bf16``
+    in bf16, both with a warning. Forward passes alone are right there, too.
+    """
+    on_cpu = torch.device(device).type == "cpu"
+    if dtype is not torch.bfloat16 or not on_cpu or has_sound_bf16_gradients():
+        return dtype
+    is_free = name == "auto"
+    logger.warning(
+        "bf16 gradients of convolutions are wrong on this processor (oneDNN): %s. "
+        "TRAIN.MIXED_PRECISION False says so from the start",
+        "full precision is used" if is_free else "do not train like this",
+    )
+    return None if is_free else dtype
 
 
 def peak_gpu_memory_gib(device: torch.device | str) -> float:

@@ -89,7 +89,9 @@ def test_wrong_bf16_gradients_are_not_trained_with(monkeypatch, caplog):
     for sound, auto in ((True, torch.bfloat16), (False, None)):
         monkeypatch.setattr(device, "has_sound_bf16_gradients", lambda sound=sound: sound)
         caplog.clear()
-        assert device.resolve_amp_dtype(True, "auto", "cpu") == auto
-        assert device.resolve_amp_dtype(True, "bf16", "cpu") == torch.bfloat16
+        assert device.training_dtype(torch.bfloat16, "auto", "cpu") == auto
+        assert device.training_dtype(torch.bfloat16, "bf16", "cpu") == torch.bfloat16
+        assert device.training_dtype(None, "auto", "cpu") is None
+        assert device.resolve_amp_dtype(True, "auto", "cpu") == torch.bfloat16  # forward passes
         told = [record.getMessage() for record in caplog.records]
         assert ["full precision" in text for text in told] == ([] if sound else [True, False])

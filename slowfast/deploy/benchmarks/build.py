@@ -50,6 +50,7 @@ from slowfast.engine.weights import build_test_weights
 from slowfast.models.base import ClipModel
 from slowfast.models.build import build_model
 from slowfast.models.tiny import TinyNet
+from slowfast.utils.device import training_dtype
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -91,7 +92,8 @@ def build_train_step_benchmark(cfg: CfgNode, *, reference: bool = False) -> Benc
     """Training steps per second on ready-made uint8 clips: batch transform, model, optimiser."""
     placement = build_placement(cfg)
     batch = build_random_batch(cfg)
-    runs = {HERE: trainer_steps(build_fixed_trainer(cfg, placement, [batch]))}
+    trainer = build_fixed_trainer(cfg, placement, [batch])
+    runs = {HERE: trainer_steps(trainer)}
     if reference:
         transform = build_batch_transform(cfg, False, torch.contiguous_format)
         ready = transform(batch.to(placement.device))
@@ -106,7 +108,7 @@ def build_train_step_benchmark(cfg: CfgNode, *, reference: bool = False) -> Benc
             device=placement.device,
         )
         return _comparison(timings, len(batch.clips[0])) | {
-            "precision": str(placement.amp_dtype or torch.float32),
+            "precision": str(trainer.amp_dtype or torch.float32),
             "machine": describe_machine(placement.device),
         }
 
@@ -260,7 +262,7 @@ def build_fixed_trainer(
         batch_transform=build_batch_transform(cfg, True, placement.memory_format),
         hooks=list(hooks),
         clip_grad_norm=cfg.SOLVER.CLIP_GRAD_L2NORM,
-        amp_dtype=placement.amp_dtype,
+        amp_dtype=training_dtype(placement.amp_dtype, cfg.TRAIN.AMP_DTYPE, placement.device),
         device=placement.device,
     )
 
