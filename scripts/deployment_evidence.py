@@ -49,10 +49,18 @@ ACTIONS = [
     "stir_blue_bar", "approach_green_plate", "retreat_green_plate", "wiggle_green_plate",
     "push_left_yellow_plate", "push_right_yellow_plate", "shake_yellow_plate",
 ]  # fmt: skip
-REAL = {  # of NETWORKS: sampling rate (videos have 32 frames), learning rate, epochs
-    "x3d_s": (2, 0.002, 10),
-    "slowfast": (1, 0.0005, 6),
-}
+REAL = {  # of NETWORKS: sampling rate (videos have 32 frames), learning rate, epochs, what else
+    "x3d_s": (2, 0.002, 10, []),
+    "slowfast": (1, 0.0005, 6, []),
+    "resnet_lstm": (2, 0.0005, 12, [
+        "TRAIN.DATASET", "kinetics", "TEST.DATASET", "kinetics", "MODEL.TASKS", "[]",
+        "MODEL.LOSS_FUNC", "cross_entropy", "MODEL.FROZEN_BN", False, "MODEL.PRETRAINED", "",
+        "MIXUP.ENABLE", False, "AUG.ENABLE", False, "TRAIN.MIXED_PRECISION", False,
+        "DATA.TRAIN_JITTER_SCALES_RELATIVE", "[]", "DATA.TRAIN_JITTER_ASPECT_RELATIVE", "[]",
+        "DATA.COLOR_RND_GRAYSCALE", 0.0, "LSTM.DROPOUT_RATE", 0.0, "SOLVER.ACCUMULATE_STEPS", 1,
+        "SOLVER.EARLY_STOPPING.ENABLE", False,
+    ]),
+}  # fmt: skip
 RECIPE = [
     "TRAIN.BATCH_SIZE", 16, "TRAIN.EVAL_PERIOD", 1, "DATA.TRAIN_JITTER_SCALES", "[64, 72]",
     "DATA.TRAIN_CROP_SIZE", 64, "DATA.TEST_CROP_SIZE", 64, "DATA.RANDOM_FLIP", False,
@@ -63,6 +71,7 @@ RECIPE = [
     "TEST.NUM_SPATIAL_CROPS", 1, "TEST.BATCH_SIZE", 16, "DATA_LOADER.NUM_WORKERS", 0,
     "NUM_GPUS", 0, "CPU_PROCESSES", 2,
 ]  # fmt: skip
+PRECISIONS = "--runtimes", "eager,openvino", "--precisions", "f32,bf16"
 OURS = "eager", "onnxruntime", "openvino"
 VIDEOS = 24  # that the streams of a trained network are compared on
 SPINNING = ("env", "GOMP_SPINCOUNT=300000")
@@ -119,10 +128,19 @@ CLAIMS = [
           99),
     Claim("trained SlowFast 8x8, bf16: agreement (%)", "agree_real_slowfast", "openvino bf16",
           "agreement", 99),
+    Claim("trained ResNet50+LSTM, bf16: agreement (%)", "agree_real_resnet_lstm",
+          "openvino bf16", "agreement", 99),
+    Claim("trained X3D-S, int8: agreement (%)", "agree_real_x3d_s", "int8", "agreement", 99),
+    Claim("trained SlowFast 8x8, int8: agreement (%)", "agree_real_slowfast", "int8", "agreement",
+          99),
+    Claim("trained ResNet50+LSTM, int8: agreement (%)", "agree_real_resnet_lstm", "int8",
+          "agreement", 99),
     Claim("trained X3D, int8: agreement (%)", "agree_x3d", "int8", "agreement", 99),
     Claim("trained SlowFast, int8: agreement (%)", "agree_slowfast", "int8", "agreement", 99),
     Claim("trained X3D stream, bf16: agreement (%)", "agree_stream", "openvino bf16", "agreement",
           99),
+    Claim("trained X3D-S stream, bf16: agreement (%)", "agree_real_stream", "openvino bf16",
+          "agreement", 99),
     Claim("stream X3D-S, f32, against the clip", "stream", "stream openvino f32", least=15),
     Claim("stream X3D-S, f32, against CoX3D", "stream", "stream openvino f32",
           "cox3d_ratio.median", 8),
@@ -173,7 +191,8 @@ class Evidence:
         self.stages.append(Stage(name, command, folder, [output], needs))
 
     def plan(self) -> list[Stage]:
-        """Every run, in order."""
+        """Every run, in order; of streams of networks of the real sizes, once there are videos."""
+        self.stages = []
         for name, (config, turns, words) in NETWORKS.items():
             path, files = self.config(config), []
             words = [] if self.quick else words
@@ -195,34 +214,47 @@ class Evidence:
         if self.trained is not None:
             self.agreement(self.trained)
         if self.real:
+            self.add_real_data()
             self.train_real()
         return self.stages
 
-    def train_real(self) -> None:
-        """The networks whose speed is measured, trained; and how far precisions agree on them."""
+    def add_real_data(self) -> None:
+        """Clips to train the real sizes on."""
         data = self.out / "data_real"
         clips = 40 if self.quick else 1600
         words = ["--output_dir", data, "--num_clips", clips, "--split_ratio", 0.65, 0.05, 0.3,
                  "--actions", *ACTIONS]  # fmt: skip
         self.add_tool("data_real", "make_synthetic.py", words, [data / "train.csv"], ())
-        for network, (stride, lr, epochs) in REAL.items():
-            name = f"train_real_{network}"
+
+    def train_real(self) -> None:
+        """The networks whose speed is measured, trained; and how far precisions agree on them."""
+        data = self.out / "data_real"
+        for network, (stride, lr, epochs, others) in REAL.items():
+            name, int8 = f"train_real_{network}", f"int8_real_{network}"
             config = ROOT / "configs" / f"{NETWORKS[network][0]}.yaml"
             checkpoint = self.out / name / "checkpoints" / "best.pyth"
-            opts = [*RECIPE, "DATA.SAMPLING_RATE", stride, "DATA.PATH_TO_DATA_DIR", data]
-            solver = ["SOLVER.BASE_LR", lr, "SOLVER.MAX_EPOCH", 1 if self.quick else epochs,
-                      "OUTPUT_DIR", self.out / name]  # fmt: skip
-            words = ["--cfg", config, *opts, *solver]
-            self.add_tool(name, "run_net.py", words, [checkpoint], ("data_real",))
-            self.add(f"agree_real_{network}", "--cfg", config, "--model_path", checkpoint,
-                     "--runtimes", "eager,openvino", "--precisions", "f32,bf16", "--accuracy",
-                     "test", "--choose", 99, *opts, turns=20, needs=(name,))  # fmt: skip
+            opts = [*RECIPE, *others, "DATA.SAMPLING_RATE", stride, "DATA.PATH_TO_DATA_DIR", data]
+            solver = ["SOLVER.BASE_LR", lr, "SOLVER.MAX_EPOCH", 1 if self.quick else epochs]
+            trained = ["--cfg", config, "--model_path", checkpoint]
+            self.add_tool(name, "run_net.py", ["--cfg", config, *opts, *solver], [checkpoint],
+                          ("data_real",))  # fmt: skip
+            file = self.out / int8 / "int8.xml"
+            self.add_tool(int8, "quantize.py", [*trained, "--backend", "openvino", "--precision",
+                          "int8", *opts], [file], (name,))  # fmt: skip
+            self.add(f"agree_real_{network}", *trained, *PRECISIONS, "--files", file,
+                     "--accuracy", "test", "--choose", 99, *opts, turns=20,
+                     needs=(name, int8))  # fmt: skip
+            if network == "x3d_s":
+                self.add_stream("agree_real_stream", config, checkpoint, data, *opts)
 
     def add_tool(self, name: str, tool: str, words: list[object], outputs: list[Path],
                  needs: tuple[str, ...]) -> None:  # fmt: skip
         """A command of which no time is of interest."""
+        folder = self.out / name
+        if tool != "make_synthetic.py":
+            words = [*words, "OUTPUT_DIR", folder]
         command = [sys.executable, str(ROOT / "tools" / tool), *map(str, words)]
-        self.stages.append(Stage(name, command, self.out / name, outputs, needs))
+        self.stages.append(Stage(name, command, folder, outputs, needs))
 
     def add_int8(self, name: str, path: Path, words: list[object]) -> Path:
         """An int8 file of random weights, to time."""
@@ -239,19 +271,24 @@ class Evidence:
             data = ["DATA.PATH_TO_DATA_DIR", trained / place]
             checkpoint = trained / network / "checkpoints" / "best.pyth"
             if not checkpoint.is_file():
+                logging.warning("no %s: its agreement is left out", checkpoint)
                 continue
             file = trained / f"int8_openvino_{network}" / "int8.xml"
             files = ["--files", file] if file.is_file() else []
-            self.add(f"agree_{network}", "--cfg", ROOT / "configs" / f"{config}.yaml",
-                     "--model_path", checkpoint, "--runtimes", "eager,openvino", "--precisions",
-                     "f32,bf16", *files, "--accuracy", "test", "--choose", 99, *data,
-                     turns=20)  # fmt: skip
-            videos = sorted((trained / "data").rglob("test/**/*.mp4"))
-            videos = videos[:: max(1, len(videos) // VIDEOS)][:VIDEOS]
-            if network == "x3d" and videos:
-                self.add("agree_stream", "--cfg", ROOT / "configs" / f"{config}.yaml",
-                         "--model_path", checkpoint, "--stream", "--runtimes", "eager,openvino",
-                         "--precisions", "f32,bf16", "--video", *videos, turns=20)  # fmt: skip
+            path = ROOT / "configs" / f"{config}.yaml"
+            self.add(f"agree_{network}", "--cfg", path, "--model_path", checkpoint, *PRECISIONS,
+                     *files, "--accuracy", "test", "--choose", 99, *data, turns=20)  # fmt: skip
+            if network == "x3d":
+                self.add_stream("agree_stream", path, checkpoint, trained / "data")
+
+    def add_stream(self, name: str, config: Path, checkpoint: Path, data: Path,
+                   *opts: object) -> None:  # fmt: skip
+        """Precisions of a stream over some test videos, if there are any yet."""
+        videos = sorted(data.rglob("test/**/*.mp4"))
+        videos = videos[:: max(1, len(videos) // VIDEOS)][:VIDEOS]
+        if videos:
+            self.add(name, "--cfg", config, "--model_path", checkpoint, "--stream", *PRECISIONS,
+                     "--video", *videos, *opts, turns=20)  # fmt: skip
 
     def lines(self) -> list[dict]:
         """The claims of the runs that were made, with what was found."""
@@ -346,6 +383,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--again", action="store_true", help="measure again what was measured before"
     )
+    parser.add_argument("--only", nargs="+", metavar="STAGE", help="of the stages' names")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--make_int8", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -358,8 +396,11 @@ def main(argv: list[str] | None = None) -> None:
         out = args.output_dir.resolve()
         evidence = Evidence(out, args.trained and args.trained.resolve(), quick=args.quick,
                             int8=args.int8, real=args.real)  # fmt: skip
+        if args.real:
+            run_stages(evidence.plan(), out, chosen=["data_real"])
         stages = evidence.plan()
-        run_stages(stages, out, chosen=[stage.name for stage in stages], force=args.again)
+        run_stages(stages, out, chosen=args.only or [stage.name for stage in stages],
+                   force=args.again)  # fmt: skip
         lines = evidence.lines()
         found = {"machine": evidence.machine(), "claims": lines}
         (out / "deployment.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")

@@ -68,13 +68,13 @@ def rows(markdown):
     ]
 
 
-@pytest.mark.slow
-def test_model_table_is_what_the_configs_give():
-    from slowfast.reports.models import build_model_table
-
-    section = README.partition("<!-- models -->")[2].partition("<!-- /models -->")[0]
-    cfgs = {p.relative_to(REPO / "configs").as_posix(): load_cfg([p]) for p in CONFIGS}
-    assert len(cfgs) > 10
-    assert rows(section) == rows(build_model_table(cfgs).markdown()), (
-        "bring it up to date: python tools/model_table.py --update README.md"
+def test_model_table_is_part_of_the_whole_one():
+    """That one is checked against the configs in test_models_doc.py."""
+    shown, whole = (
+        rows(page.partition("<!-- models -->")[2].partition("<!-- /models -->")[0])
+        for page in (README, (REPO / "docs" / "models.md").read_text("utf-8"))
     )
+    columns = len(shown[0])
+    assert len(shown) > 8
+    missing = [row[0] for row in shown if row not in [line[:columns] for line in whole]]
+    assert not missing, "bring them up to date: python tools/model_table.py CONFIG ... --update"

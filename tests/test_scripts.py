@@ -51,8 +51,9 @@ def deployment(tmp_path):
     for name in DEPLOYMENT["TRAINED"]:
         (trained / name / "checkpoints").mkdir(parents=True)
         (trained / name / "checkpoints" / "best.pyth").touch()
-    (trained / "data" / "test").mkdir(parents=True)
-    (trained / "data" / "test" / "a.mp4").touch()
+    for data in (trained / "data", tmp_path / "out" / "data_real"):
+        (data / "test").mkdir(parents=True)
+        (data / "test" / "a.mp4").touch()
     evidence = DEPLOYMENT["Evidence"](tmp_path / "out", trained, quick=False, int8=True, real=True)
     evidence.plan()
     return evidence
@@ -61,18 +62,18 @@ def deployment(tmp_path):
 def test_deployment_runs_are_ones_that_the_tool_takes(deployment):
     names = [stage.name for stage in deployment.stages]
     assert {claim.stage for claim in DEPLOYMENT["CLAIMS"]} <= set(names)
-    benchmark = runpy.run_path(str(REPO / "tools" / "benchmark.py"))["parser"]
     training = argparse.ArgumentParser()
     add_cfg_arguments(training)
     counts = {}
-    for name, parser in (("benchmark", benchmark()), ("run_net", training)):
+    for name in ("benchmark", "quantize", "run_net"):
         tool = str(REPO / "tools" / f"{name}.py")
+        parser = training if name == "run_net" else runpy.run_path(tool)["parser"]()
         runs = [s.command for s in deployment.stages if tool in s.command]
         for command in runs:
             args = parse_args(command[command.index(tool) + 1 :], parser)
             load_cfg(args.cfg, args.opts)
         counts[name] = len(runs)
-    assert counts == {"benchmark": 13, "run_net": 2}
+    assert counts == {"benchmark": 15, "run_net": 3, "quantize": 3}
 
 
 def test_deployment_table(deployment):

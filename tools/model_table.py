@@ -2,7 +2,7 @@
 """Print the table of parameters and multiply-adds of configs, or bring a Markdown file up to date.
 
 python tools/model_table.py configs/Kinetics/*.yaml
-python tools/model_table.py --update README.md                 # all shipped configs
+python tools/model_table.py --update docs/models.md            # all shipped configs
 python tools/model_table.py --update docs/models.md --latency  # and measure all of them, now
 """
 
@@ -23,6 +23,7 @@ def run(args: argparse.Namespace) -> None:
     if args.update and not models.SECTION.search(page):
         raise UserError(f"{args.update} has no <!-- models --> ... <!-- /models --> part")
     paths = args.configs or sorted(CONFIGS.rglob("*.yaml"))
+    paths = [path.resolve() for path in paths]
     cfgs = {
         str(p.relative_to(CONFIGS) if CONFIGS in p.parents else p): load_cfg([p]) for p in paths
     }
