@@ -34,7 +34,7 @@ class ResNetLSTM(PretrainedModel):
 
     With ``bidirectional=False`` and ``pool="last"`` a prediction depends on the frames so far
     through the state ``(h, c)`` alone: :meth:`step` takes one frame at a time. Other forms look at
-    whole windows; :class:`~slowfast.models.windows.SlidingWindow` runs those without computing a
+    whole windows; :func:`~slowfast.models.streaming.to_streaming` runs those without computing a
     frame twice.
 
     Args:
@@ -170,7 +170,8 @@ class ResNetLSTM(PretrainedModel):
         if self.pool != "last":
             raise ValueError(
                 "only a unidirectional model with pool='last' runs frame by frame "
-                "(LSTM.BIDIRECTIONAL False, LSTM.POOL last); use SlidingWindow for this one"
+                "(LSTM.BIDIRECTIONAL False, LSTM.POOL last); for this one use "
+                "slowfast.models.streaming.to_streaming(model, window=frames)"
             )
         outputs, state = self.lstm(self.frame_features(frames).unsqueeze(1), state)
         return self.forward_head(outputs[:, 0]), state

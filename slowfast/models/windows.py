@@ -1,8 +1,10 @@
-"""Windows of a stream or a video that share frames, each frame computed once."""
+"""Windows of a video that share frames, each frame computed once.
+
+Windows of a live stream: :func:`slowfast.models.streaming.to_streaming`.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -40,61 +42,6 @@ class PairModel(FrameModel, Protocol):
 
     def pair_features(self, before: Tensor, after: Tensor) -> Tensor:
         """What :meth:`frame_features` gave for a frame and the next, ``(B, ...)`` each."""
-
-
-class SlidingWindow:
-    """Predictions on the last frames of a stream, at the cost of one new frame each.
-
-    That is one pass of the part that sees single frames (of ResNetLSTM the ResNet, of IMFE the
-    frame encoder and one correlation) and what follows on the whole window. Before the window is
-    full, its beginning repeats the first frame, as sampling does at the start of a video.
-
-    Args:
-        model: in evaluation mode.
-        num_frames: frames of a window, as in training.
-        stride: distance of a window's frames in the stream (``DATA.SAMPLING_RATE``).
-
-    Example:
-        >>> from slowfast.models.resnet_lstm import ResNetLSTM
-        >>> window = SlidingWindow(ResNetLSTM(num_classes=5, depth=18).eval(), num_frames=4)
-        >>> tuple(window.push(torch.zeros(1, 3, 32, 32)).shape)
-        (1, 5)
-    """
-
-    def __init__(self, model: FrameModel, *, num_frames: int, stride: int = 1) -> None:
-        check_fixed(model)
-        self.model = model
-        self.stride = stride
-        kept = num_frames - 1 if isinstance(model, PairModel) else num_frames
-        self._frames: deque[Tensor] = deque(maxlen=stride + 1)  # what a pair is made of
-        self._entries: deque[Tensor] = deque(maxlen=(kept - 1) * stride + 1)
-
-    @torch.no_grad()
-    def push(self, frame: Tensor) -> Preds:
-        """Logits ``(B, num_classes)``, of every task, for the window that ends with ``frame``.
-
-        Args:
-            frame: ``(B, 3, H, W)``, or ``(3, H, W)`` for one stream, normalised as in training.
-        """
-        frame = frame.unsqueeze(0) if frame.dim() == 3 else frame
-        entry = self.model.frame_features(frame)
-        if isinstance(self.model, PairModel):
-            append(self._frames, entry)
-            entry = self.model.pair_features(self._frames[0], entry)
-        append(self._entries, entry)
-        window = torch.stack(list(self._entries)[:: self.stride], dim=1)
-        return self.model.forward_head(self.model.window_features(window))
-
-    def reset(self) -> None:
-        """Forget the stream."""
-        self._frames.clear()
-        self._entries.clear()
-
-
-def append(entries: deque[Tensor], entry: Tensor) -> None:
-    """Add the newest entry of a window; the first one fills the window."""
-    assert entries.maxlen is not None
-    entries.extend([entry] * (1 if entries else entries.maxlen))
 
 
 def check_fixed(model: FrameModel) -> None:

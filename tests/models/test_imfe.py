@@ -17,7 +17,7 @@ from slowfast.deploy.profile import count_macs, count_parameters
 from slowfast.models.imfe import IMFE, WIDTHS
 from slowfast.models.layers.correlation import contrast, correlate_all, correlate_local
 from slowfast.models.layers.frame_encoder import FrameEncoder
-from slowfast.models.windows import CachedWindows, SlidingWindow
+from slowfast.models.windows import CachedWindows
 from slowfast.utils import vision
 from slowfast.utils.optional import require
 
@@ -283,28 +283,6 @@ def test_saves_and_loads(model, tmp_path):
 
 
 # Cached windows
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@torch.no_grad()
-def test_window_equals_recomputing(model, stride):
-    frames = frames_of(9, batch=1)
-    window = SlidingWindow(model, num_frames=4, stride=stride)
-    for i in range(len(frames)):
-        indices = [max(0, i - stride * back) for back in (3, 2, 1, 0)]
-        torch.testing.assert_close(window.push(frames[i]), model(as_clip(frames[indices])), **CLOSE)
-
-
-def test_window_computes_each_frame_and_pair_once(model):
-    calls = []
-    for part in (model.feature_encoder, model.compress_conv):
-        part.register_forward_hook(lambda module, _, out: calls.append((type(module), len(out))))
-    window = SlidingWindow(model, num_frames=4)
-    for frame in frames_of(5, batch=1):
-        window.push(frame[0])
-    assert calls == [(FrameEncoder, 1), (nn.Conv2d, 1)] * 5
-    window.reset()
-    assert window.push(frame[0]).shape == (1, 2048)
 
 
 def test_window_costs_a_quarter_of_a_published_clip():

@@ -17,7 +17,7 @@ from slowfast.models.layers.batchnorm import FrozenBatchNorm2d
 from slowfast.models.layers.image_resnet import BLOCKS, ImageResNet, Keypoints
 from slowfast.models.layers.resnet2d import PretrainedError
 from slowfast.models.resnet_lstm import ResNetLSTM
-from slowfast.models.windows import CachedWindows, SlidingWindow
+from slowfast.models.windows import CachedWindows
 from slowfast.utils import vision
 from slowfast.utils.optional import require
 
@@ -83,21 +83,6 @@ def test_a_window_costs_a_thirteenth_of_recomputing():
     window = count_macs(Part(model, model.window_features), [(1, 16, 2048)])
     assert (frame + window) / 1e9 == pytest.approx(4.9, abs=0.05)
     assert clip / (frame + window) > 13
-
-
-@pytest.mark.slow
-@torch.no_grad()
-def test_a_window_of_the_published_size_equals_recomputing():
-    """Frames 0 to 16 of a stream: the second full window, fifteen of whose frames are cached."""
-    torch.manual_seed(0)
-    model = ResNetLSTM(num_classes=EPIC, fc_std=1.0).eval()
-    frames = torch.randn(17, 3, 224, 224)
-    window = SlidingWindow(model, num_frames=16)
-    for frame in frames:
-        found = window.push(frame)
-    expected = model(as_clip(frames[1:, None]))
-    assert expected["verb"].std() > 0.1
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 class Part(nn.Module):
@@ -308,27 +293,6 @@ def test_a_checkpoint_takes_the_place_of_the_weights_asked_for(weights):
 # Windows and streams
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("form", [{}, {"bidirectional": False, "pool": "last"}])
-def test_window_equals_recomputing(form, stride):
-    model, frames = tiny(TASKS, **form).eval(), stream()
-    window = SlidingWindow(model, num_frames=3, stride=stride)
-    for i in range(len(frames)):
-        indices = [max(0, i - stride * back) for back in (2, 1, 0)]
-        with torch.no_grad():
-            expected = model(as_clip(frames[indices]))
-        torch.testing.assert_close(window.push(frames[i]), expected, **CLOSE)
-
-
-def test_window_runs_the_image_network_once_per_frame():
-    model, calls = tiny().eval(), []
-    model.backbone.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
-    window = SlidingWindow(model, num_frames=4)
-    for frame in stream():
-        window.push(frame[0])  # (3, H, W)
-    assert calls == [1] * 7
-
-
 @torch.no_grad()
 def test_features_of_a_video_equal_those_clip_by_clip():
     model, frames, calls = tiny().eval(), stream(), []
@@ -341,18 +305,9 @@ def test_features_of_a_video_equal_those_clip_by_clip():
     torch.testing.assert_close(found, torch.cat(expected), **CLOSE)
 
 
-def test_a_reset_window_starts_anew():
-    model, frames = tiny().eval(), stream()
-    window = SlidingWindow(model, num_frames=3)
-    first = window.push(frames[0])
-    window.push(frames[1])
-    window.reset()
-    torch.testing.assert_close(window.push(frames[0]), first)
-
-
 def test_window_needs_evaluation_mode():
     with pytest.raises(ValueError, match=r"model.eval\(\)"):
-        SlidingWindow(tiny().train(), num_frames=3)
+        CachedWindows(tiny().train(), lambda numbers: stream()[numbers, 0])
 
 
 def test_stream_equals_the_clip_so_far():
@@ -366,7 +321,7 @@ def test_stream_equals_the_clip_so_far():
 
 
 def test_only_a_causal_model_streams():
-    with pytest.raises(ValueError, match="use SlidingWindow"):
+    with pytest.raises(ValueError, match=r"use slowfast\.models\.streaming\.to_streaming"):
         tiny().step(torch.zeros(1, 3, SIZE, SIZE))
     with pytest.raises(ValueError, match=r"LSTM.POOL last does not go with LSTM.BIDIRECTIONAL"):
         tiny(pool="last")

@@ -53,12 +53,11 @@ class LSTMState(FrameStream):
     model: ResNetLSTM
 
     def run(self, frame: Tensor, memory: Memory) -> Preds:
-        features = self.model.frame_features(frame).unsqueeze(1)
         h, c = (memory.state[name].transpose(0, 1).contiguous() for name in ("h", "c"))
-        outputs, after = self.model.lstm(features, (h, c))
+        preds, after = self.model.step(frame, (h, c))
         for name, value in zip(("h", "c"), after, strict=True):
             memory.next[name] = value.transpose(0, 1)
-        return self.model.forward_head(outputs[:, 0])
+        return preds
 
     @torch.no_grad()
     def init_state(self, batch: int = 1, *, frame: Tensor | None = None) -> State:

@@ -8,7 +8,6 @@ import torch
 from slowfast.models.imfe import IMFE
 from slowfast.models.resnet_lstm import ResNetLSTM
 from slowfast.models.streaming import StreamingError, split_state, to_streaming
-from slowfast.models.windows import SlidingWindow
 from tests.models.streaming.oracle import as_clips, make_frames
 from tests.models.streaming.test_steps import CLOSE, run
 
@@ -48,14 +47,46 @@ def test_step_equals_clip_and_window(name, stride):
     )
     frames = make_frames(stream.receptive_field + 2, batch=2)
     outputs, _ = run(stream, frames)
-    sliding = SlidingWindow(model, num_frames=window, stride=stride)
     still, _ = run(stream, frames, stream.init_state(frame=frames[0]))
-    for t, frame in enumerate(frames):
-        torch.testing.assert_close(still[t], sliding.push(frame), **CLOSE)
+    for t in range(len(frames)):
+        numbers = [max(0, t - stride * back) for back in reversed(range(window))]
+        with torch.no_grad():
+            clip = model(as_clips(frames[numbers]))
+        torch.testing.assert_close(still[t], clip, **CLOSE)
         if t >= stream.receptive_field - 1:
-            with torch.no_grad():
-                clip = model(as_clips(frames[t - stream.delay : t + 1 : stride]))
             torch.testing.assert_close(outputs[t], clip, **CLOSE)
+
+
+def test_each_frame_and_pair_is_computed_once():
+    calls = []
+
+    def count(_, __, out):
+        calls.append(len(out))
+
+    for model, parts in (
+        (lstm().eval(), ["backbone"]),
+        (imfe().eval(), ["feature_encoder", "compress_conv"]),
+    ):
+        stream = to_streaming(model, frame_size=SIZE, window=4)
+        for part in parts:
+            stream.model.get_submodule(part).register_forward_hook(count)
+        state = stream.init_state()  # asks the layers what they give
+        calls.clear()
+        run(stream, make_frames(5), state)
+        assert calls == [1] * 5 * len(parts)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_window_of_the_published_size_equals_recomputing():
+    """Frames 0 to 16 of a stream: the second full window, fifteen of whose frames are kept."""
+    torch.manual_seed(0)
+    model = ResNetLSTM(num_classes=TASKS, fc_std=1.0).eval()
+    frames = make_frames(17, size=224)
+    outputs, _ = run(to_streaming(model, window=16), frames)
+    expected = model(as_clips(frames[1:]))
+    assert expected["verb"].std() > 0.1
+    torch.testing.assert_close(outputs[-1], expected, rtol=0, atol=1e-5)
 
 
 def test_recurrent_step_equals_clip():
