@@ -355,17 +355,18 @@ def make_int8(config: Path, target: Path, opts: list[str]) -> None:
     """An int8 file of random weights, calibrated with noise: for its speed only."""
     from slowfast.compression.quantization.fake_quant import find_sites
     from slowfast.compression.quantization.openvino_ptq import OpenVinoQuantizer
-    from slowfast.deploy.benchmarks.sources import Settings, Sources
-    from slowfast.deploy.export.info import read_info, write_info
+    from slowfast.deploy.benchmarks.sources import Settings, load_source
+    from slowfast.deploy.export.files import export_files
+    from slowfast.deploy.export.info import build_export_info, write_info
     from slowfast.deploy.frames import random_clips
 
+    model, cfg = load_source(str(config), Settings(tuple(opts)))
+    info = build_export_info(cfg, model)
     with TemporaryDirectory() as folder:
-        sources = Sources(Settings(tuple(opts)), Path(folder))
-        onnx_path = sources.export(str(config), "onnx")
-        info = read_info(onnx_path)
+        (onnx,) = export_files(model, info, Path(folder), "plain", ["onnx"], plain=True)
         clips = [random_clips(info, 1, seed=seed) for seed in range(4)]
-        sites = find_sites(sources.load(str(config)).model, clips[0])
-        quantizer = OpenVinoQuantizer(onnx_path, sites, lambda: iter(clips), len(clips))
+        sites = find_sites(model, clips[0])
+        quantizer = OpenVinoQuantizer(onnx.path, sites, lambda: iter(clips), len(clips))
         quantizer.write(target)
     write_info(target, replace(info, precision="int8", format="openvino", parity={}))
 
