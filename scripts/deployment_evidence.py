@@ -52,7 +52,7 @@ ACTIONS = [
 REAL = {  # of NETWORKS: sampling rate (videos have 32 frames), learning rate, epochs, what else
     "x3d_s": (2, 0.002, 10, []),
     "slowfast": (1, 0.0005, 10, []),
-    "resnet_lstm": (2, 0.0005, 12, [
+    "resnet_lstm": (2, 0.0005, 10, [
         "TRAIN.DATASET", "kinetics", "TEST.DATASET", "kinetics", "MODEL.TASKS", "[]",
         "MODEL.LOSS_FUNC", "cross_entropy", "MODEL.FROZEN_BN", False, "MODEL.PRETRAINED", "",
         "MIXUP.ENABLE", False, "AUG.ENABLE", False, "TRAIN.MIXED_PRECISION", False,
