@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--softmax", dest="score", action="store_const", const="probabilities",
                        help="the same as --score probabilities")  # fmt: skip
     add("--channels", choices=("RGB", "BGR"), default="RGB", help="colours the file takes")
-    add("--stream", action="store_true", help="write a network that takes one frame at a time")
+    add("--stream", action="store_true", help="one frame, of the training crop, at a time")
     add("--dense", action="store_true", help="of a stream: no layer pauses between its frames")
     add("--batch", type=int, default=0, help="fixed number of clips (default: any)")
     add("--tolerance", type=float, default=1e-3, help="of outputs, relative to the largest")
