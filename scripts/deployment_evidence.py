@@ -240,7 +240,7 @@ class Evidence:
                           ("data_real",))  # fmt: skip
             file = self.out / int8 / "int8.xml"
             self.add_tool(int8, "quantize.py", [*trained, "--backend", "openvino", "--precision",
-                          "int8", *opts], [file], (name,))  # fmt: skip
+                          "int8", "--max_drop", 3, *opts], [file], (name,))  # fmt: skip
             self.add(f"agree_real_{network}", *trained, *PRECISIONS, "--files", file,
                      "--accuracy", "test", "--choose", 99, *opts, turns=20,
                      needs=(name, int8))  # fmt: skip
