@@ -68,7 +68,7 @@ class OpenVinoQuantizer:
         """Write ``target`` (``.xml``), in int8 but for ``float_layers`` and recurrent ones."""
         openvino = require("openvino", extra="deploy")
         nncf = _load_nncf()
-        nncf.set_log_level(logging.ERROR)
+        logging.getLogger("nncf").setLevel(logging.ERROR)
         model = openvino.convert_model(str(self._path))
         wanted = {self._nodes[name] for name in float_layers}
         kept = [
