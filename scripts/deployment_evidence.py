@@ -61,6 +61,11 @@ REAL = {  # of NETWORKS: sampling rate (videos have 32 frames), learning rate, e
         "SOLVER.EARLY_STOPPING.ENABLE", False,
     ]),
 }  # fmt: skip
+FULL = {  # of REAL: side of the clips speed is measured on, learning rate, epochs
+    "x3d_s": (160, 0.001, 4),
+    "slowfast": (224, 0.0003, 2),
+    "resnet_lstm": (224, 0.0002, 1),
+}
 RECIPE = [
     "TRAIN.BATCH_SIZE", 16, "TRAIN.EVAL_PERIOD", 1, "DATA.TRAIN_JITTER_SCALES", "[64, 72]",
     "DATA.TRAIN_CROP_SIZE", 64, "DATA.TEST_CROP_SIZE", 64, "DATA.RANDOM_FLIP", False,
@@ -219,12 +224,16 @@ class Evidence:
         return self.stages
 
     def add_real_data(self) -> None:
-        """Clips to train the real sizes on."""
-        data = self.out / "data_real"
-        clips = 40 if self.quick else 1600
-        words = ["--output_dir", data, "--num_clips", clips, "--split_ratio", 0.65, 0.05, 0.3,
-                 "--actions", *ACTIONS]  # fmt: skip
-        self.add_tool("data_real", "make_synthetic.py", words, [data / "train.csv"], ())
+        """Clips to train the real sizes on, of 80 pixels and, others, of 240."""
+        for name, clips, shares, more in (
+            ("data_real", 1600, (0.65, 0.05, 0.3), []),
+            ("data_full", 900, (0.62, 0.04, 0.34), ["--size", 240, "--seed", 1]),
+        ):
+            data = self.out / name
+            clips = 40 if self.quick else clips
+            words = ["--output_dir", data, "--num_clips", clips, "--split_ratio", *shares,
+                     "--actions", *ACTIONS, *more]  # fmt: skip
+            self.add_tool(name, "make_synthetic.py", words, [data / "train.csv"], ())
 
     def train_real(self) -> None:
         """The networks whose speed is measured, trained; and how far precisions agree on them."""
@@ -233,7 +242,8 @@ class Evidence:
             name, int8 = f"train_real_{network}", f"int8_real_{network}"
             config = ROOT / "configs" / f"{NETWORKS[network][0]}.yaml"
             checkpoint = self.out / name / "checkpoints" / "best.pyth"
-            opts = [*RECIPE, *others, "DATA.SAMPLING_RATE", stride, "DATA.PATH_TO_DATA_DIR", data]
+            shared = [*RECIPE, *others, "DATA.SAMPLING_RATE", stride]
+            opts = [*shared, "DATA.PATH_TO_DATA_DIR", data]
             solver = ["SOLVER.BASE_LR", lr, "SOLVER.MAX_EPOCH", 1 if self.quick else epochs]
             trained = ["--cfg", config, "--model_path", checkpoint]
             self.add_tool(name, "run_net.py", ["--cfg", config, *opts, *solver], [checkpoint],
@@ -246,6 +256,33 @@ class Evidence:
                      needs=(name, int8))  # fmt: skip
             if network == "x3d_s":
                 self.add_stream("agree_real_stream", config, checkpoint, data, *opts)
+            self.train_full(network, config, checkpoint, shared)
+
+    def train_full(self, network: str, config: Path, start: Path, shared: list[object]) -> None:
+        """The same network on clips of its full size: speed and agreement of one file."""
+        data = self.out / "data_full"
+        size, lr, epochs = FULL[network]
+        size = 64 if self.quick else size
+        name, int8 = f"train_full_{network}", f"int8_full_{network}"
+        checkpoint = self.out / name / "checkpoints" / "best.pyth"
+        opts = [
+            *shared, "DATA.TRAIN_JITTER_SCALES", f"[{size}, {size * 9 // 8}]",
+            "DATA.TRAIN_CROP_SIZE", size, "DATA.TEST_CROP_SIZE", size, "TRAIN.BATCH_SIZE", 8,
+            "TEST.BATCH_SIZE", 4, "DATA.PATH_TO_DATA_DIR", data,
+        ]  # fmt: skip
+        solver = [
+            "TRAIN.CHECKPOINT_FILE_PATH", start, "TRAIN.CHECKPOINT_EPOCH_RESET", True,
+            "SOLVER.BASE_LR", lr, "SOLVER.MAX_EPOCH", epochs, "SOLVER.WARMUP_EPOCHS", 0.1,
+        ]  # fmt: skip
+        self.add_tool(name, "run_net.py", ["--cfg", config, *opts, *solver], [checkpoint],
+                      ("data_full", f"train_real_{network}"))  # fmt: skip
+        trained = ["--cfg", config, "--model_path", checkpoint]
+        file = self.out / int8 / "int8.xml"
+        self.add_tool(int8, "quantize.py", [*trained, "--backend", "openvino", "--precision",
+                      "int8", "--max_drop", 3, *opts], [file], (name,))  # fmt: skip
+        self.add(f"full_{network}", *trained, "--reference", "--runtimes", "openvino",
+                 "--precisions", "f32,bf16", "--files", file, "--accuracy", "test", "--choose", 99,
+                 *opts, turns=NETWORKS[network][1], needs=(name, int8))  # fmt: skip
 
     def add_tool(self, name: str, tool: str, words: list[object], outputs: list[Path],
                  needs: tuple[str, ...]) -> None:  # fmt: skip
@@ -398,7 +435,7 @@ def main(argv: list[str] | None = None) -> None:
         evidence = Evidence(out, args.trained and args.trained.resolve(), quick=args.quick,
                             int8=args.int8, real=args.real)  # fmt: skip
         if args.real:
-            run_stages(evidence.plan(), out, chosen=["data_real"])
+            run_stages(evidence.plan(), out, chosen=["data_real", "data_full"])
         stages = evidence.plan()
         run_stages(stages, out, chosen=args.only or [stage.name for stage in stages],
                    force=args.again)  # fmt: skip

@@ -25,7 +25,6 @@ from slowfast.deploy.export.stems import has_frame_stems
 from slowfast.deploy.latency import PeakMemory, describe_machine, time_interleaved
 from slowfast.deploy.runtime import ExportedModel
 from slowfast.models.base import ClipModel
-from slowfast.utils.files import written_aside
 from slowfast.utils.memory import return_freed_memory
 from slowfast.utils.openvino import openvino_core
 from slowfast.utils.optional import require
@@ -75,10 +74,7 @@ class Variants:
 
     def halve(self, onnx_path: Path, target: Path) -> Path:
         """Write an ONNX file as OpenVINO's ``.xml`` with weights of 16 bits."""
-        openvino = require("openvino", extra="deploy")
-        with written_aside(target) as unfinished:
-            openvino.save_model(openvino.convert_model(str(onnx_path)), str(unfinished))
-        return target
+        return convert(onnx_path, target, halve=True)
 
     def describe(self, path: Path, like: Path, precision: str) -> Path:
         """Write the description of the file at ``path``, the network of ``like``, beside it."""

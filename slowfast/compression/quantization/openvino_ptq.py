@@ -20,6 +20,7 @@ from torch import Tensor
 from slowfast.compression.quantization.fake_quant import Site
 from slowfast.compression.quantization.onnx_qdq import OPS, layer_names
 from slowfast.utils.files import written_aside
+from slowfast.utils.openvino_graph import pair_frames
 from slowfast.utils.optional import require
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class OpenVinoQuantizer:
         nncf = _load_nncf()
         logging.getLogger("nncf").setLevel(logging.ERROR)
         model = openvino.convert_model(str(self._path))
+        pair_frames(model)
         wanted = {self._nodes[name] for name in float_layers}
         kept = [
             op.get_friendly_name()

@@ -9,19 +9,29 @@ from slowfast.deploy.export import onnx
 from slowfast.deploy.export.graph import Source
 from slowfast.deploy.export.table import Format
 from slowfast.utils.files import written_aside
+from slowfast.utils.openvino_graph import pad_depthwise, pair_frames
 from slowfast.utils.optional import require
 
 
-def convert(onnx_path: Path, path: Path) -> Path:
-    """Write the model in ``onnx_path`` as ``path`` (``.xml``) and ``.bin``, in full precision.
+def convert(onnx_path: Path, path: Path, *, halve: bool = False) -> Path:
+    """Write the model in ``onnx_path`` as ``path`` (``.xml``) and ``.bin``.
+
+    Rearranged for OpenVINO: layers in it need not be those of the network one by one.
+
+    Args:
+        onnx_path: float, or with what it rounds.
+        path: ``.xml``.
+        halve: round weights to 16 bits.
 
     Raises:
         ModuleNotFoundError: ``openvino`` is not installed; says how.
     """
     openvino = require("openvino", extra="deploy")
     model = openvino.convert_model(str(onnx_path))
+    pad_depthwise(model)
+    pair_frames(model)
     with written_aside(path) as unfinished:
-        openvino.save_model(model, str(unfinished), compress_to_fp16=False)
+        openvino.save_model(model, str(unfinished), compress_to_fp16=halve)
     return path
 
 

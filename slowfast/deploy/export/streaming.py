@@ -38,6 +38,7 @@ from slowfast.models.base import ClipModel
 from slowfast.models.streaming import StreamingModel
 from slowfast.models.streaming.cost import count_step_macs
 from slowfast.utils.files import write_text
+from slowfast.utils.openvino_graph import keep_states_apart
 from slowfast.utils.optional import require
 from slowfast.utils.plain_json import parse_json
 
@@ -195,6 +196,7 @@ def export_streaming_openvino(
         transformations.apply_make_stateful_transformation(
             model, {name: NEXT + name for name in info.states}
         )
+        keep_states_apart(model)
         openvino.save_model(model, str(path), compress_to_fp16=False)
     return _finish(stream, path, info, "openvino")
 
