@@ -1,7 +1,7 @@
 """Changes to OpenVINO graphs that make them faster and leave what they compute as it is.
 
 Each changes a model in place and says how many places it found. Numbers differ in rounding only.
-Measured on two cores without AMX, September 2026.
+Shares of time are of two cores of an EPYC (Zen 5), OpenVINO 2026.4.1, November 2026.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def pad_depthwise(model: Any) -> int:
     """Give depthwise convolutions channels in multiples of a cache line, the new ones zero.
 
     A pixel of X3D's 54 channels begins anywhere in a line, so that every other vector is read from
-    two; with 64 the network takes 5 % less time, for 3 % more multiply-adds.
+    two. With 64, 112 and 224 X3D-S takes 5 % less time, for 5 % more multiply-adds.
 
     Args:
         model: of static channels, float.
@@ -59,7 +59,8 @@ def pair_frames(model: Any) -> int:
 
     Eight filters fill half of a vector; sixteen, of which eight see the clip one frame later, fill
     it. The kernel grows by one frame, so that 5x7x7 comes to 1.2 times the multiply-adds, done at
-    twice the speed. Frames take turns again behind the pooling, where there is less to move.
+    twice the speed: SlowFast 8x8 takes 6 % less time. Frames take turns again behind the pooling,
+    where there is less to move.
 
     Args:
         model: with static frames and pixels.
