@@ -153,6 +153,8 @@ CLAIMS = [
             ("openvino bf16", ": agreement (%)", "agreement", 99),
             ("int8", "", "ratio.median", fast),
             ("int8", ": agreement (%)", "agreement", 99),
+            ("int8+bf16", "", "ratio.median", fast),
+            ("int8+bf16", ": agreement (%)", "agreement", 99),
         )
     ),
     Claim("trained X3D, int8: agreement (%)", "agree_x3d", "int8", "agreement", 99),
@@ -296,9 +298,10 @@ class Evidence:
         self.add_tool(int8, "quantize.py", [*trained, "--backend", "openvino", "--precision",
                       "int8", "--max_drop", 3, *opts, "QUANTIZATION.CALIBRATION_CLIPS", 100,
                       "QUANTIZATION.EVAL_SPLIT", "val"], [file], (name,))  # fmt: skip
+        files = [file, *([f"{file}@openvino/bf16"] if network == "resnet_lstm" else [])]
         self.add(f"full_{network}", *trained, "--reference", "--runtimes", "openvino",
-                 "--precisions", "f32,bf16", "--files", file, "--accuracy", "test", "--choose", 99,
-                 *opts, turns=NETWORKS[network][1], needs=(name, int8))  # fmt: skip
+                 "--precisions", "f32,bf16", "--files", *files, "--accuracy", "test", "--choose",
+                 99, *opts, turns=NETWORKS[network][1], needs=(name, int8))  # fmt: skip
 
     def add_tool(self, name: str, tool: str, words: list[object], outputs: list[Path],
                  needs: tuple[str, ...]) -> None:  # fmt: skip

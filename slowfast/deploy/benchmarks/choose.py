@@ -84,7 +84,7 @@ def build_ways(args: Namespace, cfg: CfgNode, opts: Sequence[str]) -> build.Benc
         split=args.accuracy or "",
         min_agreement=args.choose,
         videos=videos,
-        network=dict.fromkeys(args.files or [], main),
+        network={text.partition("@")[0]: main for text in args.files or []},
     )
     settings = Settings(tuple(opts), tuple(files), args.model_path)
     return partial(measure, plan, settings, skipped)

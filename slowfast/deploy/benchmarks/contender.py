@@ -22,6 +22,7 @@ from slowfast.deploy.benchmarks.spec import (
     COX3D,
     F32,
     FORMATS,
+    INT8_BF16,
     REFERENCE,
     STREAM,
     Spec,
@@ -158,7 +159,7 @@ def _open_file(spec: Spec, sources: Sources) -> Contender:
 
 def _asked(spec: Spec) -> str:
     """What to ask the runtime for; a file that is int8 or bf16 of itself needs nothing."""
-    return BF16 if spec.runtime == "openvino" and spec.precision == BF16 else F32
+    return BF16 if spec.runtime == "openvino" and spec.precision in (BF16, INT8_BF16) else F32
 
 
 def _open_stream(spec: Spec, sources: Sources) -> Contender:

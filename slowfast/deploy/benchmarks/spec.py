@@ -20,6 +20,8 @@ FILE_RUNTIMES = {
     ".onnx": "onnxruntime", ".xml": "openvino", ".bin": "openvino", ".pt2": "torch_export",
 }  # fmt: skip
 F32, BF16, INT8 = PRECISIONS = ("f32", "bf16", "int8")
+INT8_BF16 = "int8+bf16"
+"""Of OpenVINO's int8 files: what is not in int8, an LSTM for one, in bf16 instead of f32."""
 CONFIGS = (".yaml", ".yml")
 SAID = {
     STREAM: " stream",
@@ -38,6 +40,7 @@ class Spec:
             as CoX3D runs them.
         runtime: one of ``RUNTIMES``.
         precision: one of ``PRECISIONS``; that of a file which says it of itself is its own.
+            ``INT8_BF16`` of an int8 file asked for in bf16.
         threads: of one prediction; 0: the runtime's own choice.
         batch: clips, or streams, at once.
     """
@@ -94,7 +97,10 @@ def parse_spec(text: str) -> tuple[Spec, bool]:
         found = read_description(path)
         form = STREAM if found.get("streaming") else CLIP
         said = found.get("clip", found).get("precision", "")
-        precision = said if said in PRECISIONS else precision
+        if (said, runtime, precision) == (INT8, "openvino", BF16):
+            precision = INT8_BF16
+        elif said in PRECISIONS:
+            precision = said
     return Spec(path, form, runtime, precision), bool(at)
 
 

@@ -75,11 +75,13 @@ def test_a_file_has_its_own_precision(tmp_path):
     xml = describe(tmp_path / "a.xml", precision="float32")
     rounded = describe(tmp_path / "b.xml", precision="int8")
     onnx = describe(tmp_path / "c.onnx", precision="float32")
-    specs, skipped = expand([xml, rounded, onnx], ["eager"], ["f32", "bf16"])
+    texts = [xml, rounded, f"{rounded}@openvino/bf16", f"{rounded}@openvino/f32", onnx]
+    specs, skipped = expand(texts, ["eager"], ["f32", "bf16"])
     assert [(spec.path, spec.precision) for spec in specs] == [
         (xml, "f32"),
         (xml, "bf16"),
         (rounded, "int8"),
+        (rounded, "int8+bf16"),  # what is not in int8
         (onnx, "f32"),
     ]
     assert not skipped
