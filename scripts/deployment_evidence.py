@@ -10,8 +10,8 @@ is nothing to agree about, only times. Whether a lower precision keeps the answe
 the networks that scripts/compression_evidence.py trained (--trained, its --output_dir), and on
 an LSTM where there is one: a training of configs/Synthetic/RESNET18_LSTM_EPIC.yaml in its folder
 lstm, on a dataset in data_epic. --real trains X3D-S, SlowFast 8x8 and ResNet50+LSTM themselves, in
-all their width and depth, on clips of 64 pixels of twelve synthetic actions, and compares
-precisions on those, int8 too. Writes deployment.json and deployment.md.
+all their width and depth, on clips of twelve synthetic actions, of 64 pixels first, then of full
+size; and compares precisions on those, int8 too. Writes deployment.json and deployment.md.
 
 --int8 also makes and times int8 files (minutes more). --quick shrinks everything to see that it
 runs; the numbers then mean nothing.
@@ -434,7 +434,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("runs/deployment"))
     parser.add_argument("--trained", type=Path, help="of scripts/compression_evidence.py")
     parser.add_argument(
-        "--real", action="store_true", help="train networks of the real sizes (an hour more)"
+        "--real", action="store_true", help="train networks of the real sizes (two hours more)"
     )
     parser.add_argument("--int8", action="store_true", help="also int8 files of the real sizes")
     parser.add_argument(
