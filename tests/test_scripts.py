@@ -73,7 +73,7 @@ def test_deployment_runs_are_ones_that_the_tool_takes(deployment):
             args = parse_args(command[command.index(tool) + 1 :], parser)
             load_cfg(args.cfg, args.opts)
         counts[name] = len(runs)
-    assert counts == {"benchmark": 15, "run_net": 3, "quantize": 3}
+    assert counts == {"benchmark": 18, "run_net": 6, "quantize": 6}
 
 
 def test_deployment_table(deployment):

@@ -90,10 +90,10 @@ def pair_frames(model: Any) -> int:
         filters, frames, *size = list(last.output(0).get_partial_shape())[1:]
         count, pixels = filters.get_length(), [side.get_length() for side in size]
         halves = [0, 2, count, frames.get_length() // 2, pixels[0] * pixels[1]]
-        new = opset.reshape(new.output(0), opset.constant(np.int64(halves)), True)
-        new = opset.transpose(new, opset.constant(np.int64([0, 2, 3, 1, 4])))
+        new = opset.reshape(new.output(0), opset.constant(np.array(halves)), True)
+        new = opset.transpose(new, opset.constant(np.array([0, 2, 3, 1, 4])))
         whole = [0, count, frames.get_length(), *pixels]
-        new = opset.reshape(new, opset.constant(np.int64(whole)), True)
+        new = opset.reshape(new, opset.constant(np.array(whole)), True)
         _replace(last, new)
         stem.set_friendly_name(op.get_friendly_name())
         found += 1
