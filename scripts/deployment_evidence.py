@@ -51,7 +51,7 @@ ACTIONS = [
 ]  # fmt: skip
 REAL = {  # of NETWORKS: sampling rate (videos have 32 frames), learning rate, epochs, what else
     "x3d_s": (2, 0.002, 10, []),
-    "slowfast": (1, 0.0005, 10, []),
+    "slowfast": (1, 0.0005, 20, []),
     "resnet_lstm": (2, 0.0005, 10, [
         "TRAIN.DATASET", "kinetics", "TEST.DATASET", "kinetics", "MODEL.TASKS", "[]",
         "MODEL.LOSS_FUNC", "cross_entropy", "MODEL.FROZEN_BN", False, "MODEL.PRETRAINED", "",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slowfast.config import change_cfg
-from slowfast.deploy.backends import SUFFIXES, RunOptions, open_run
+from slowfast.deploy.backends import SUFFIXES, RunOptions, memory_format, open_run
 from slowfast.deploy.export.info import (
     COSINES,
     LOGITS,
@@ -164,7 +164,9 @@ class ExportedModel(Runtime):
             clip = clip.flip(1)
         if self.info.normalized_inside:
             clip = denormalize(clip, self.info)
-        return clip.contiguous().numpy()
+        if not clip.is_contiguous(memory_format=memory_format(self.path)):
+            clip = clip.contiguous()
+        return clip.numpy()
 
     def _logits(self, output: Tensor) -> Tensor:
         if self.info.kind == COSINES:

@@ -136,9 +136,11 @@ def check(runtime, checkpoint, cfg):
         assert (scores - logits.softmax(1)).abs().max() > 1e-3  # several positions
     close = {"rtol": 1e-4, "atol": 1e-5}
     torch.testing.assert_close(runtime.predict(clips), scores, **close)
-    for size in (1, 2):  # together with the three above: more sizes than are compiled for
-        few = runtime.predict([clip[:size] for clip in clips])
-        torch.testing.assert_close(few, scores[:size], **close)
+    last = [clip.contiguous(memory_format=torch.channels_last_3d) for clip in clips]
+    for size in (1, 2, 3):  # together with the three above: more sizes than are compiled for
+        for lying in (clips, last):
+            few = runtime.predict([clip[:size] for clip in lying])
+            torch.testing.assert_close(few, scores[:size], **close)
     torch.testing.assert_close(runtime.score(clips)[1], scores, **close)
     torch.testing.assert_close(runtime.predict_frames(frames), scores, **close)
     assert runtime.tasks == {"action": 2}
@@ -185,6 +187,20 @@ def test_every_format(files, checkpoint, cfg):
     with pytest.raises(UserError, match="precision 'int4': one of f32"):
         RunOptions(precision="int4")
     load_runtime(files[1], precision="bf16").predict(clips_of(cfg)[1])
+
+
+@pytest.mark.slow
+def test_clips_are_not_turned_around(files, cfg):
+    """OpenVINO takes them as the loader delivers them, others contiguous."""
+    clips = [clip.contiguous(memory_format=torch.channels_last_3d) for clip in clips_of(cfg)[1]]
+    for path in files:
+        runtime, taken = load_runtime(path, config=cfg), []
+        answer = runtime.predict([clip.contiguous() for clip in clips])
+        run = runtime.run
+        runtime.run = lambda arrays, run=run, taken=taken: run(taken.extend(arrays) or arrays)
+        torch.testing.assert_close(runtime.predict(clips), answer, rtol=0, atol=1e-6)
+        last = [array.transpose(0, 2, 3, 4, 1).flags.c_contiguous for array in taken]
+        assert last == [path.suffix == ".xml"] * len(clips)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slowfast.deploy.backends import RunOptions
+from slowfast.deploy.backends import RunOptions, memory_format
 from slowfast.deploy.benchmarks.cox3d import CoX3DStep
 from slowfast.deploy.benchmarks.reference import build_clip_reference
 from slowfast.deploy.benchmarks.sources import Sources
@@ -143,7 +143,9 @@ def _open_file(spec: Spec, sources: Sources) -> Contender:
     info = model.info
     if info.batch not in (0, spec.batch):
         raise ExportError(f"{spec.path} takes {info.batch} clip(s) at once, not {spec.batch}")
-    arrays = [clip.numpy() for clip in random_clips(info, spec.batch)]
+    layout = memory_format(path)
+    clips = random_clips(info, spec.batch)
+    arrays = [clip.contiguous(memory_format=layout).numpy() for clip in clips]
     size = sum(file.stat().st_size for file in model_files(path))
     return Contender(
         spec,
