@@ -6,6 +6,7 @@ Shares of time are of two cores of an EPYC (Zen 5), OpenVINO 2026.4.1, November 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ LINE = 16
 """Floats in a line of the cache."""
 
 MAX_GROWTH = 1.2
+MAX_BYTES = 20_000_000
 MAX_FILTERS = LINE // 2
 UNARY = ("Relu", "Swish", "HSwish", "HSigmoid", "Sigmoid", "Gelu", "Clamp")
 LOWEST = np.float32(np.finfo(np.float32).min)
@@ -51,6 +53,50 @@ def pad_depthwise(model: Any) -> int:
             widening.apply()
             found += 1
             model.validate_nodes_and_infer_types()
+    return found
+
+
+def split_wide(model: Any, limit: int = MAX_BYTES) -> int:
+    """Widen and filter the channels of large maps in parts, one after the other.
+
+    The first depthwise layer of X3D-S reads 64 channels of 80x80 pixels, 21 MB, which go to memory
+    and back; a half of them stays in the cache. X3D-S takes 4 % less time (bf16: 2 %), X3D-M 1 %
+    (4 %), for the same numbers.
+
+    Args:
+        model: with static frames and pixels, float.
+        limit: bytes that a part of a clip may have.
+
+    Returns:
+        Depthwise layers that were split.
+    """
+    opset = require("openvino.opset13", extra="deploy")
+    factory = require("openvino.utils.node_factory", extra="deploy").NodeFactory("opset13")
+    found = 0
+    for op in model.get_ordered_ops():
+        if op.get_type_name() != "GroupConvolution":
+            continue
+        width, size = _channels(op.output(0)), _clip_bytes(op.input_value(0))
+        lines, rest = divmod(width, LINE)
+        chain = _widening_chain(op)
+        if rest or lines == 1 or size <= limit or not chain:
+            continue
+        parts = min(lines, math.ceil(size / limit))
+        ends = [LINE * (lines * part // parts) for part in range(parts + 1)]
+        pieces = []
+        for part, channels in enumerate(map(slice, ends, ends[1:])):
+            value = chain[0].input_value(0)
+            for link in chain:
+                inputs = [_part(source, width, channels) for source in link.input_values()]
+                inputs[_data_index(link)] = value
+                piece = factory.create(link.get_type_name(), inputs, link.get_attributes())
+                piece.set_friendly_name(f"{link.get_friendly_name()}/part{part}")
+                value = piece.output(0)
+            pieces.append(value)
+        _replace(chain[-1], opset.concat(pieces, 1))
+        found += 1
+    if found:
+        model.validate_nodes_and_infer_types()
     return found
 
 
@@ -226,6 +272,48 @@ class _Widening:
             return False
         axes = _constant(op.input_value(1))
         return axes is not None and axes.min() > 1
+
+
+def _widening_chain(depthwise: Any) -> list[Any]:
+    """From the dense layer before ``depthwise`` to its bias; none if others read in between."""
+    chain = [depthwise]
+    while chain[0].get_type_name() != "Convolution":
+        index = _data_index(chain[0])
+        source = chain[0].input_value(max(index, 0))
+        kind = source.get_node().get_type_name()
+        alone = len(source.get_target_inputs()) == 1
+        if index < 0 or not alone or kind not in ("Convolution", "Add", *UNARY):
+            return []
+        chain.insert(0, source.get_node())
+    if _data_index(chain[0]) != 0:
+        return []
+    readers = [place.get_node() for place in depthwise.output(0).get_target_inputs()]
+    if len(readers) == 1 and readers[0].get_type_name() == "Add" and _data_index(readers[0]) >= 0:
+        chain.append(readers[0])
+    return chain
+
+
+def _data_index(op: Any) -> int:
+    """Of the only input that is not constant; -1 where there are several."""
+    found = [place.get_index() for place in op.inputs()
+             if _constant(place.get_source_output()) is None]  # fmt: skip
+    return found[0] if len(found) == 1 else -1
+
+
+def _part(source: Any, width: int, channels: slice) -> Any:
+    """Numbers or filters of some of the channels; of anything else all."""
+    opset = require("openvino.opset13", extra="deploy")
+    value = _constant(source)
+    if value is None or width not in value.shape[:2]:
+        return source
+    part = value[channels] if value.shape[0] == width else value[:, channels]
+    return opset.constant(np.ascontiguousarray(part)).output(0)
+
+
+def _clip_bytes(output: Any) -> int:
+    """Of one clip's floats; 0 where that is not known."""
+    sides = list(output.get_partial_shape())[1:]
+    return 4 * math.prod(side.get_length() if side.is_static else 0 for side in sides)
 
 
 def _is_fast_stem(op: Any) -> bool:

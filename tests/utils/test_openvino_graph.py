@@ -15,6 +15,7 @@ from slowfast.utils.openvino_graph import (  # noqa: E402
     keep_states_apart,
     pad_depthwise,
     pair_frames,
+    split_wide,
 )
 
 RNG = np.random.default_rng(0)
@@ -99,6 +100,35 @@ def test_channels_that_go_elsewhere_stay():
     inner = depthwise(conv(y, 54, 6), 54)
     into_output = openvino.Model([inner], [y], "net")
     require_same(into_output, pad_depthwise, 0, numbers(1, 6, 4, 10, 10))
+
+
+@pytest.mark.parametrize("batch", [1, -1])
+@pytest.mark.parametrize(
+    ("limit", "parts"),
+    [(60_000, [32, 32]), (40_000, [16, 16, 32]), (30_000, [16] * 4), (1, [16] * 4)],
+)
+def test_large_depthwise_layers_are_computed_in_parts(batch, limit, parts):
+    """Of 102,400 bytes, 64 channels, 4 frames and 10x10 pixels; the next ones have 25,600."""
+    x = clip(batch, 6, 4, 10, 10)
+    model = openvino.Model([branch(ops.relu(branch(x, 6, 64)), 6, 64)], [x], "net")
+    again = 2 if limit < 25_600 else 1
+    value = numbers(1 if batch > 0 else 2, 6, 4, 10, 10)
+    require_same(model, lambda model: split_wide(model, limit), again, value)
+    assert widths(model) == [*(again * parts), *([64] if again == 1 else [])]
+
+
+def test_what_is_not_split():
+    """Small maps, broken lines, and maps that others read as well."""
+    x = clip(1, 6, 4, 10, 10)
+    small = openvino.Model([branch(x, 6, 64)], [x], "net")
+    require_same(small, split_wide, 0, numbers(1, 6, 4, 10, 10))
+    y = clip(1, 6, 4, 10, 10)
+    broken = openvino.Model([branch(y, 6, 54)], [y], "net")
+    require_same(broken, lambda model: split_wide(model, 1), 0, numbers(1, 6, 4, 10, 10))
+    z = clip(1, 6, 4, 10, 10)
+    wide = ops.relu(conv(z, 64, 6))
+    shared = openvino.Model([depthwise(wide, 64), conv(wide, 6, 64)], [z], "net")
+    require_same(shared, lambda model: split_wide(model, 1), 0, numbers(1, 6, 4, 10, 10))
 
 
 @pytest.mark.parametrize("batch", [1, -1])

@@ -9,7 +9,7 @@ from slowfast.deploy.export import onnx
 from slowfast.deploy.export.graph import Source
 from slowfast.deploy.export.table import Format
 from slowfast.utils.files import written_aside
-from slowfast.utils.openvino_graph import pad_depthwise, pair_frames
+from slowfast.utils.openvino_graph import pad_depthwise, pair_frames, split_wide
 from slowfast.utils.optional import require
 
 
@@ -30,6 +30,7 @@ def convert(onnx_path: Path, path: Path, *, halve: bool = False) -> Path:
     model = openvino.convert_model(str(onnx_path))
     pad_depthwise(model)
     pair_frames(model)
+    split_wide(model)
     with written_aside(path) as unfinished:
         openvino.save_model(model, str(unfinished), compress_to_fp16=halve)
     return path
