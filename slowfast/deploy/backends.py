@@ -116,7 +116,7 @@ def _open_openvino(path: Path, info: ExportInfo, options: RunOptions) -> Run:
             model = network.clone()
             if key[0] != ANY:
                 model.reshape({name: [batch, *shape[1:]] for name, shape in info.inputs.items()})
-            model = _channels_last(model) if is_last else model
+            model = channels_last(model) if is_last else model
             compiled[key] = core.compile_model(model, "CPU", settings)
         return compiled[key]
 
@@ -132,13 +132,14 @@ def _open_openvino(path: Path, info: ExportInfo, options: RunOptions) -> Run:
     return run
 
 
-def _channels_last(model: Any) -> Any:
-    """The same for clips ``(B, T, H, W, C)``: in the order in which the plugin computes."""
+def channels_last(model: Any) -> Any:
+    """The same OpenVINO model for inputs ``(B, ..., C)``: in the order in which it computes."""
     preprocess = require("openvino.preprocess", extra="deploy").PrePostProcessor(model)
     layout = require("openvino", extra="deploy").Layout
-    for index in range(len(model.inputs)):
-        preprocess.input(index).tensor().set_layout(layout("NDHWC"))
-        preprocess.input(index).model().set_layout(layout("NCDHW"))
+    for index, source in enumerate(model.inputs):
+        axes = "DHW"[-(source.partial_shape.rank.get_length() - 2) :]
+        preprocess.input(index).tensor().set_layout(layout(f"N{axes}C"))
+        preprocess.input(index).model().set_layout(layout(f"NC{axes}"))
     return preprocess.build()
 
 

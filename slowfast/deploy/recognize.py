@@ -19,6 +19,7 @@ from torch import Tensor
 from slowfast.datasets.sampling import clip_size, segment_indices
 from slowfast.datasets.transforms import EvalTransform
 from slowfast.deploy.export.info import ExportInfo
+from slowfast.deploy.frames import stack
 from slowfast.deploy.recognition import Guess, Recognition, Scores, class_label, complete_names
 from slowfast.deploy.runtime import Runtime
 from slowfast.deploy.stream import StreamRunner
@@ -132,9 +133,10 @@ class Recognizer(ABC):
         return short
 
     def crop(self, frame: Frame) -> Tensor:
-        """The part of a frame that the model sees, uint8 ``(3, H, W)``, RGB."""
+        """The part of a frame that the model sees, RGB: uint8 ``(3, H, W)``, stored (H, W, 3)."""
         plan = self._transform.plan(*frame.shape[:2])
-        return self._transform.apply(frame[None], plan)[0, :, 0].contiguous()
+        pixels = self._transform.apply(frame[None], plan)[0, :, 0].permute(1, 2, 0)
+        return torch.from_numpy(pixels.numpy().copy()).permute(2, 0, 1)
 
     def _place(self, time_s: float) -> float:
         """The time in frames of the source: whole, where the source has a steady rate."""
@@ -217,7 +219,7 @@ class WindowRecognizer(Recognizer):
         place = self._place(time_s)
         if not self._kept:
             self._due = place + self._size - 1
-        self._kept.append(Kept(place, time_s, self.crop(frame)))
+        self._kept.append(Kept(place, time_s, self._as_taken(self.crop(frame))))
         oldest = place - (self._size - 1)
         while len(self._kept) > 1 and self._kept[1].place <= oldest:
             self._kept.popleft()
@@ -245,6 +247,12 @@ class WindowRecognizer(Recognizer):
             return segment_indices(count, max(round(size), 1), [0.5] * count)
         return [i * (self._size - 1) / max(count - 1, 1) for i in range(count)]
 
+    def _as_taken(self, pixels: Tensor) -> Tensor:
+        """In the runtime's order in memory: once per frame, not in every window."""
+        if self.runtime.memory_format is torch.channels_last_3d:
+            return pixels
+        return torch.from_numpy(np.ascontiguousarray(pixels.numpy()))
+
     def _recognize(self, start: float) -> Recognition:
         """Of the window that begins there."""
         begin = time.perf_counter()
@@ -253,7 +261,7 @@ class WindowRecognizer(Recognizer):
         offsets = self._offsets(self._last - start + 1)
         rows = [max(bisect_right(places, start + offset + 1e-6) - 1, 0) for offset in offsets]
         chosen = [self._kept[row] for row in rows]
-        clip = torch.stack([kept.pixels for kept in chosen], dim=1)[None]  # (1, 3, T, H, W)
+        clip = stack([kept.pixels for kept in chosen])
         scores = self._scores(self.runtime.predict_frames(clip))
         self._predicted = self._last
         return Recognition(

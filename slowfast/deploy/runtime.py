@@ -25,7 +25,7 @@ from slowfast.deploy.export.info import (
     read_info,
     with_cost,
 )
-from slowfast.deploy.frames import denormalize, normalize
+from slowfast.deploy.frames import denormalize, normalize, take
 from slowfast.engine.build import Placement, build_placed_model, build_placement, place
 from slowfast.engine.weights import build_config_check, build_test_weights, load_model
 from slowfast.models.base import ClipModel, Preds, activate
@@ -47,10 +47,12 @@ class Runtime(ClipModel):
     Attributes:
         path: of the file.
         info: what it takes and gives, and where that is known what it costs.
+        memory_format: of clips that need not be turned around.
     """
 
     path: Path
     info: ExportInfo
+    memory_format: torch.memory_format
 
     @property
     def tasks(self) -> dict[str, int]:
@@ -79,8 +81,11 @@ class Runtime(ClipModel):
             )
         if info.model_channels == "BGR":
             frames = frames.flip(1)
-        clip = normalize(frames, info)
-        return self.predict([clip[:, :, indices] for indices in info.pathway_frames.values()])
+        clip = frames.cpu()
+        if not info.normalized_inside:  # which takes pixels
+            order = -1 if info.is_reversed else 1
+            clip = normalize(clip, info.mean[::order], info.std[::order])
+        return self.predict([take(clip, indices) for indices in info.pathway_frames.values()])
 
 
 class ExportedModel(Runtime):
@@ -101,7 +106,7 @@ class ExportedModel(Runtime):
             raise UserError(f"{path}: exported models that run here end in {', '.join(SUFFIXES)}")
         self.info = read_info(self.path)
         self.head_act, self.is_pruned = self.info.head_act, self.info.is_pruned
-        self.num_features = 0
+        self.num_features, self.memory_format = 0, memory_format(self.path)
         self.run = open_run(self.path, self.info, options)
 
     @property
@@ -158,15 +163,20 @@ class ExportedModel(Runtime):
             )
 
     def _as_taken(self, clip: Tensor) -> NDArray[Any]:
-        """A normalised clip in the model's order of colours, as the file takes it."""
-        clip = clip.detach().cpu().float()
+        """A clip in the model's order of colours, as the file takes it.
+
+        Normalised, or pixels where the file takes these.
+        """
+        clip = clip.detach().cpu()
         if self.info.is_reversed:
             clip = clip.flip(1)
-        if self.info.normalized_inside:
-            clip = denormalize(clip, self.info)
-        if not clip.is_contiguous(memory_format=memory_format(self.path)):
-            clip = clip.contiguous()
-        return clip.numpy()
+        if not self.info.normalized_inside:
+            clip = clip.float()
+        elif clip.dtype != torch.uint8:
+            clip = denormalize(clip.float(), self.info)
+        if clip.is_contiguous(memory_format=self.memory_format):
+            return clip.numpy()
+        return np.ascontiguousarray(clip.numpy())  # in one thread: see normalize
 
     def _logits(self, output: Tensor) -> Tensor:
         if self.info.kind == COSINES:
@@ -202,6 +212,7 @@ class LoadedModel(Runtime):
         self.path, self.model, self.info, self.placement = path, model, info, placement
         self.head_act, self.is_pruned = model.head_act, model.is_pruned
         self.num_features, self.threads = model.num_features, options.threads
+        self.memory_format = placement.memory_format
         self.amp_dtype = {"bf16": torch.bfloat16, "f16": torch.float16}.get(options.precision)
 
     @property
@@ -225,8 +236,8 @@ class LoadedModel(Runtime):
 
     @torch.no_grad()
     def _run(self, function: Callable[[Sequence[Tensor]], T], clips: Sequence[Tensor]) -> T:
-        device, layout = self.placement.device, self.placement.memory_format
-        inputs = [clip.to(device).contiguous(memory_format=layout) for clip in clips]
+        device = self.placement.device
+        inputs = [clip.to(device).contiguous(memory_format=self.memory_format) for clip in clips]
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(self.threads or threads)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from slowfast.deploy.backends import channels_last
 from slowfast.deploy.export.info import LOGITS, ExportError
 from slowfast.deploy.export.streaming import FRAMES, NEXT, StreamInfo, read_stream_info
 from slowfast.models.base import Preds, activate
@@ -161,6 +162,7 @@ class OnnxRunner(OutsideRunner):
         self._outputs = [*info.clip.outputs, *(NEXT + name for name in info.states)]
 
     def call(self, frames: Array, state: dict[str, Array]) -> list[Array]:
+        frames = np.ascontiguousarray(frames)
         found: list[Array] = self._session.run(self._outputs, {FRAMES: frames, **state})
         return found
 
@@ -188,6 +190,7 @@ class ExecutorchRunner(OutsideRunner):
         return other
 
     def call(self, frames: Array, state: dict[str, Array]) -> list[Array]:
+        frames = np.ascontiguousarray(frames)
         inputs = [torch.from_numpy(array) for array in (frames, *state.values())]
         return [output.numpy().copy() for output in self._method.execute(inputs)]
 
@@ -205,7 +208,9 @@ class OpenVinoRunner(FileRunner):
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        model = openvino_core().compile_model(str(path.with_suffix(".xml")), "CPU", options)
+        core = openvino_core()
+        network = channels_last(core.read_model(str(path.with_suffix(".xml"))))
+        model = core.compile_model(network, "CPU", options)
         self._tensor = require("openvino", extra="deploy").Tensor
         self._request = model.create_infer_request()
         self.reset(info.clip.batch)
@@ -223,7 +228,8 @@ class OpenVinoRunner(FileRunner):
         return other
 
     def run(self, frames: Array) -> list[Array]:
-        self._request.infer({FRAMES: frames})
+        last = np.ascontiguousarray(np.moveaxis(frames, 1, -1))
+        self._request.infer({FRAMES: last}, share_inputs=True)
         outputs = (self._request.get_tensor(name) for name in self.info.clip.outputs)
         return [output.data.copy() for output in outputs]
 

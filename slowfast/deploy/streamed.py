@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from slowfast.deploy.export.info import ExportInfo
 from slowfast.deploy.export.streaming import StreamInfo
+from slowfast.deploy.frames import normalize, stack
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,12 @@ def as_taken(frames: Sequence[Tensor], plan: StreamPlan) -> Tensor:
         plan: of the stream.
 
     Returns:
-        ``(1, 3, H, W)``, or ``(1, 3, period, H, W)`` of more than one.
+        ``(1, 3, H, W)``, or ``(1, 3, period, H, W)`` of more than one; in the
+        frames' order in memory.
     """
-    clip = plan.clip
-    pixels = frames[0] if plan.period == 1 else torch.stack(list(frames), dim=1)
+    clip, taken = plan.clip, stack(frames)
     if clip.channels == "BGR":
-        pixels = pixels.flip(0)
-    if clip.normalized_inside:
-        return pixels[None].contiguous()
-    shape = (-1, *[1] * (pixels.ndim - 1))
-    mean, std = (torch.tensor(values).view(shape) for values in (clip.mean, clip.std))
-    return (pixels.float() * (1.0 / (255.0 * std)) - mean / std)[None].contiguous()
+        taken = taken.flip(1)
+    if not clip.normalized_inside:
+        taken = normalize(taken, clip.mean, clip.std)
+    return taken[:, :, 0] if plan.period == 1 else taken

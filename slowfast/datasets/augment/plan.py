@@ -98,7 +98,8 @@ def cut(frames: Frames, plan: SpatialPlan, size: int | tuple[int, int]) -> Tenso
     if plan.flip:
         views = [view.flip(2) for view in views]
     if len(views) == 1:
-        return views[0].contiguous()[None]
+        # By NumPy, in one thread: torch's others would stay awake beside what comes next.
+        return torch.from_numpy(np.ascontiguousarray(views[0].numpy()))[None]
     return torch.stack(views)  # the one copy
 
 

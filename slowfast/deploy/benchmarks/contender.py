@@ -204,12 +204,15 @@ def _push_all(runner: StreamRunner, frames: Sequence[Tensor]) -> None:
 
 
 def stream_noise(info: StreamInfo, batch: int, *, seed: int = 0) -> Tensor:
-    """What one call of a stream takes, of noise."""
+    """What one call of a stream takes, of noise; in memory as video's frames are."""
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, *info.frame_shape[1:])
+    layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
     if info.clip.dtype == torch.uint8:
-        return torch.randint(0, 256, shape, generator=generator).to(torch.uint8)
-    return torch.randn(shape, generator=generator)
+        noise = torch.randint(0, 256, shape, generator=generator).to(torch.uint8)
+    else:
+        noise = torch.randn(shape, generator=generator)
+    return noise.contiguous(memory_format=layout)
 
 
 def _open_reference(spec: Spec, sources: Sources) -> Contender:

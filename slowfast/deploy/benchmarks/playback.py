@@ -88,7 +88,7 @@ def feed(runner: StreamRunner, info: StreamInfo, frames: Sequence[Tensor], batch
     """
     if not isinstance(runner, ModelRunner):
         taken = as_taken(frames, StreamPlan.of_file(info))
-        return runner.predict(taken.expand(batch, *taken.shape[1:]).contiguous())
+        return runner.predict(taken.expand(batch, *taken.shape[1:]))
     single = StreamPlan(info.clip, 1, info.window, info.delay)
     scores: Preds = {}
     for frame in frames:
