@@ -72,7 +72,7 @@ def test_measured_once_then_kept(tiny, tmp_path, capsys):
     assert float(latency) > 0
     assert re.search(
         r"\n\nLatency: medians of one run, one clip of the test crop, float32; .* \(cpu, "
-        r"\d+ threads\), \d+ CPU cores, \d+ GiB, torch \S+\n<!-- /models -->",
+        r"\d+ threads\), \d+ CPU cores, \d+ GiB, torch \S+, \d+ \w+ \d{4}\.\n<!-- /models -->",
         measured,
     )
     main(tiny, "--update", page)

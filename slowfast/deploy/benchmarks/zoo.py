@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,7 +38,7 @@ def build_clip_latency(cfg: CfgNode, *, seconds: float = 5.0) -> Timing:
 
 
 def build_machine_line(cfg: CfgNode) -> str:
-    """What the latencies were measured on."""
+    """What the latencies were measured on, and when."""
     found = describe_machine(build_placement(cfg).device)
     size = f"{os.cpu_count()} CPU cores"
     if hasattr(os, "sysconf"):  # not on Windows
@@ -45,5 +46,5 @@ def build_machine_line(cfg: CfgNode) -> str:
         size += f", {memory:.0f} GiB"
     return (
         f"{found['name']} ({found['device']}, {found['threads']} threads), {size}, "
-        f"torch {found['torch']}"
+        f"torch {found['torch']}, {date.today():%d %B %Y}"
     )
