@@ -223,8 +223,8 @@ def build_test_path(cfg: CfgNode, output_dir: Path) -> Path:
         return Path(cfg.TRAIN.CHECKPOINT_FILE_PATH)
     raise MissingCheckpointError(
         f"nothing to test: {best.parent.absolute()} has no checkpoint. Name one by "
-        "TEST.CHECKPOINT_FILE_PATH (or --checkpoint, where a tool has it), or train first "
-        "(TRAIN.ENABLE True)"
+        "TEST.CHECKPOINT_FILE_PATH (or --model_path, --checkpoint, where a tool has it), or train "
+        "first (TRAIN.ENABLE True)"
     )
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 Cell = str | int | float | None
+FRAME = 3
+"""Characters of a column beside its text, on the terminal."""
+LONGEST_WORD = 30
+"""Longer ones, such as paths, are broken."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,65 @@ class Table:
         return f"{self.title}\n\n{text}" if self.title else text
 
     def show(self) -> None:
-        """Prints the rows on the terminal."""
+        """Prints the rows: as wide as they are into a file, in parts on a narrow terminal.
+
+        No number is cut. Headings and texts are broken between words, and columns that find no
+        room follow in further parts, beside the first one again.
+        """
         from rich import box
         from rich.console import Console
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        table = RichTable(title=self.title or None, box=box.SIMPLE_HEAD, title_justify="left")
-        for name, right in zip(self.columns, self.right_aligned, strict=True):
-            table.add_column(Text(name), justify="right" if right else "left")
-        for row in self.rows:
-            table.add_row(*(Text(format_cell(cell)) for cell in row))
-        Console().print(table)
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=1 + sum(FRAME + most for _, most in self._extents))
+        title = self.title or None
+        for widths in self._parts(console.width):
+            table = RichTable(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+            for i, width in widths.items():
+                justify: Literal["left", "right"] = "right" if self.right_aligned[i] else "left"
+                name = Text(self.columns[i])
+                table.add_column(name, justify=justify, width=width, overflow="fold")
+            for row in self.rows:
+                table.add_row(*(Text(format_cell(row[i])) for i in widths))
+            console.print(table)
+            title = None
+
+    def _parts(self, room: int) -> Iterator[dict[int, int]]:
+        """Columns that stand beside each other in so many characters, and how wide they are."""
+        least = [FRAME + least for least, _ in self._extents]
+        part: list[int] = []
+        for i in range(len(self.columns)):
+            if len(part) > 1 and 1 + least[i] + sum(least[k] for k in part) > room:
+                yield self._widths(part, room)
+                part = [0]
+            part.append(i)
+        yield self._widths(part, room)
+
+    def _widths(self, part: Sequence[int], room: int) -> dict[int, int]:
+        """The least each column needs, and what is left to those that would have most lines."""
+        widths = {i: self._extents[i][0] for i in part}
+        spare = room - 1 - sum(FRAME + width for width in widths.values())
+        lacking = sum(self._extents[i][1] - width for i, width in widths.items())
+        for _ in range(min(spare, lacking)):
+            widths[max(part, key=lambda i: self._extents[i][1] / widths[i])] += 1
+        return widths
+
+    @cached_property
+    def _extents(self) -> list[tuple[int, int]]:
+        """Of each column, in characters: with all texts broken between words, and with none."""
+        from rich.cells import cell_len
+
+        found = []
+        for i, (name, right) in enumerate(zip(self.columns, self.right_aligned, strict=True)):
+            cells = [format_cell(row[i]) for row in self.rows]
+            words = [word for text in (name, *(() if right else cells)) for word in text.split()]
+            least = max((min(cell_len(word), LONGEST_WORD) for word in words), default=1)
+            numbers = [cell_len(cell) for cell in cells] if right else []
+            most = max(cell_len(text) for text in (name, *cells))
+            found.append((max(least, *numbers, 1), most))
+        return found
 
     @property
     def right_aligned(self) -> list[bool]:
