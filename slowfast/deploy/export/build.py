@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from slowfast.config import change_cfg
 from slowfast.datasets.base import read_class_names
 from slowfast.datasets.build import build_family
 from slowfast.deploy.export import EXPORTERS
 from slowfast.deploy.export.files import Exported, export_files
-from slowfast.deploy.export.info import LOGITS, build_export_info, with_source
+from slowfast.deploy.export.info import FileForm, build_export_info, with_source
 from slowfast.deploy.parity import TOLERANCE
 from slowfast.engine.weights import build_test_weights, load_model
 from slowfast.models.base import ClipModel
@@ -32,11 +32,8 @@ def build_exports(
     *,
     opts: Sequence[str] = (),
     output: Path | None = None,
-    kind: str = LOGITS,
-    channels: str = "RGB",
-    normalize_inside: bool = False,
-    batch: int = 0,
     tolerance: float = TOLERANCE,
+    **form: Unpack[FileForm],
 ) -> list[Exported]:
     """Write a checkpoint in ``formats``, each file run and compared.
 
@@ -47,25 +44,14 @@ def build_exports(
         opts: ``KEY VALUE`` words; those in ``cfg`` already count without them.
         output: a file (of several formats, each gets its suffix) or a folder, where files are
             named as the checkpoint. ``None``: beside the checkpoint.
-        kind: what comes out, one of ``OUTPUTS``.
-        channels: colours that the files take.
-        normalize_inside: the files take uint8 frames.
-        batch: clips at once; 0: any number.
         tolerance: see :func:`~slowfast.deploy.export.files.export_files`.
+        **form: of every file, see :class:`~slowfast.deploy.export.info.FileForm`.
 
     Raises:
         UserError: something is missing or does not fit; nothing is left half-written.
     """
     model, cfg, source = build_model_to_export(cfg, model_path, opts)
-    info = build_export_info(
-        cfg,
-        model,
-        kind=kind,
-        channels=channels,
-        class_names=build_class_names(cfg, model),
-        normalize_inside=normalize_inside,
-        batch=batch,
-    )
+    info = build_export_info(cfg, model, class_names=build_class_names(cfg, model), **form)
     folder, stem = build_place(source, output)
     info = with_source(info, source)
     return export_files(model, info, folder, stem, formats, tolerance=tolerance)

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 
@@ -129,6 +129,22 @@ REQUIRED = {f.name for f in fields(ExportInfo) if MISSING is f.default is f.defa
 }  # fmt: skip
 
 
+class FileForm(TypedDict, total=False):
+    """What goes into an exported file and comes out of it, as the functions that make one take it.
+
+    Attributes:
+        kind: what comes out, one of ``OUTPUTS``; of streams ``logits`` or ``probabilities``.
+        channels: the order of the colours that the file takes, ``RGB`` or ``BGR``.
+        normalize_inside: whether it takes uint8 frames and normalises them itself.
+        batch: clips, or streams, at once; 0: any number (a stream in OpenVINO: one).
+    """
+
+    kind: str
+    channels: str
+    normalize_inside: bool
+    batch: int
+
+
 def build_export_info(
     cfg: CfgNode,
     model: ClipModel,
@@ -144,11 +160,11 @@ def build_export_info(
     Args:
         cfg: it was trained with.
         model: to be exported.
-        kind: of the outputs.
-        channels: the order of the clips' colours.
+        kind: see :class:`FileForm`.
+        channels: likewise.
         class_names: task -> names by class id.
-        normalize_inside: whether the file is to take uint8 frames.
-        batch: clips at once; 0: any number.
+        normalize_inside: see :class:`FileForm`.
+        batch: likewise.
 
     Raises:
         UserError: a task has more or fewer names than classes.

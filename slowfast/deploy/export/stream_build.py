@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from slowfast.deploy.export.build import build_class_names, build_model_to_export, build_place
 from slowfast.deploy.export.files import move_files
-from slowfast.deploy.export.info import LOGITS, model_files, with_source
+from slowfast.deploy.export.info import FileForm, model_files, with_source
 from slowfast.deploy.export.streaming import (
     STREAM_EXPORTERS,
     StreamInfo,
@@ -43,11 +43,8 @@ def build_stream_exports(
     *,
     opts: Sequence[str] = (),
     output: Path | None = None,
-    kind: str = LOGITS,
-    channels: str = "RGB",
-    normalize_inside: bool = False,
-    batch: int = 0,
     dense: bool = False,
+    **form: Unpack[FileForm],
 ) -> list[ExportedStream]:
     """Write the stream of a checkpoint in ``formats``, each file run step by step and compared.
 
@@ -58,11 +55,8 @@ def build_stream_exports(
         opts: likewise.
         output: a file (of several formats, each gets its suffix) or a folder, where files are
             named as the checkpoint with ``_stream``. ``None``: beside the checkpoint.
-        kind: ``logits`` or ``probabilities``.
-        channels: colours that the files take.
-        normalize_inside: likewise.
-        batch: streams at once; 0: any number (ONNX), one (OpenVINO).
         dense: run the layers behind temporal strides for every frame.
+        **form: of every file, see :class:`~slowfast.deploy.export.info.FileForm`.
 
     Raises:
         UserError: something is missing or does not fit; nothing is left half-written.
@@ -73,16 +67,8 @@ def build_stream_exports(
         raise UserError(f"streams are not written as {unknown[0]}: {', '.join(STREAM_EXPORTERS)}")
     model, cfg, source = build_model_to_export(cfg, model_path, opts)
     stream = build_streaming(cfg, model, dense=dense)
-    info = build_stream_info(
-        cfg,
-        model,
-        stream,
-        kind=kind,
-        channels=channels,
-        class_names=build_class_names(cfg, model),
-        normalize_inside=normalize_inside,
-        batch=batch,
-    )
+    names = build_class_names(cfg, model)
+    info = build_stream_info(cfg, model, stream, class_names=names, **form)
     info = replace(info, clip=with_source(info.clip, source))
     folder, stem = build_place(source, output)
     stem = stem if output is not None and output.suffix else stem + SUFFIX

@@ -16,16 +16,18 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
 
 from slowfast.deploy.export.executorch import lower
 from slowfast.deploy.export.info import (
+    LOGITS,
     PROBABILITIES,
     ExportError,
     ExportInfo,
+    FileForm,
     build_export_info,
     checksums,
     info_path,
@@ -94,11 +96,8 @@ def build_stream_info(
     model: ClipModel,
     stream: StreamingModel,
     *,
-    kind: str = "logits",
-    channels: str = "RGB",
     class_names: Mapping[str, Sequence[str]] | None = None,
-    normalize_inside: bool = False,
-    batch: int = 0,
+    **form: Unpack[FileForm],
 ) -> StreamInfo:
     """What users of an exported stream must know, but for what is measured later.
 
@@ -106,26 +105,15 @@ def build_stream_info(
         cfg: the clip model was trained with.
         model: the clip model.
         stream: made of it.
-        kind: of the outputs: ``logits`` or ``probabilities``.
-        channels: the order of the frames' colours.
         class_names: task -> names by class id.
-        normalize_inside: whether the file is to take uint8 frames.
-        batch: streams at once; 0: any number (ONNX), one (OpenVINO).
+        **form: see :class:`~slowfast.deploy.export.info.FileForm`.
     """
-    if kind not in ("logits", PROBABILITIES):
+    kind = form.get("kind", LOGITS)
+    if kind not in (LOGITS, PROBABILITIES):
         raise ExportError(f"an exported stream has no output {kind!r}: logits or probabilities")
     spec = stream.spec
     period = step_frames(stream)
-    clip = build_export_info(
-        cfg,
-        model,
-        kind=kind,
-        channels=channels,
-        class_names=class_names,
-        normalize_inside=normalize_inside,
-        batch=batch,
-    )
-    clip = with_cost(clip, model)
+    clip = with_cost(build_export_info(cfg, model, class_names=class_names, **form), model)
     size = list(spec.frame_size)
     frames = [1, spec.channels, *([period] if period > 1 else []), *size]
     clip = replace(
