@@ -2,7 +2,6 @@
 
 import csv
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +15,8 @@ from slowfast.deploy.recognize import open_recognizer
 from slowfast.deploy.runtime import load_runtime
 from slowfast.utils.errors import UserError
 from tests.deploy.demoing import probe
-from tests.deploy.recognizing import numbers_of, predict_numbers, window_frames, write_model
+from tests.deploy.recognizing import numbers_of, predict_numbers, window_frames
 from tests.videos import SHARED_CLIPS, decode_all, write_video
-
-REPO = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def demo_tool():
-    return runpy.run_path(str(REPO / "tools/demo.py"))["main"]
-
 
 VIDEOS = {
     "plain.mp4": {"rate": 25, "audio": True},

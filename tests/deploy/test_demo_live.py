@@ -3,12 +3,10 @@
 import itertools
 import json
 import os
-import runpy
 import signal
 import sys
 import time
 import tracemalloc
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,20 +17,7 @@ from slowfast.deploy.demo.build import DemoOptions, build_demo
 from slowfast.deploy.demo.channel import Channel, Crew, StoppedError
 from slowfast.utils.errors import UserError
 from tests.deploy.demoing import Frames, Says, demo_of, probe
-from tests.deploy.recognizing import write_model
 from tests.videos import decode_all, write_video
-
-REPO = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def demo_tool():
-    return runpy.run_path(str(REPO / "tools/demo.py"))["main"]
 
 
 def test_memory_does_not_grow():
